@@ -11,8 +11,9 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::log_file::LogFile;
-use super::out::{Out, cell, maybe, number};
+use super::out::Out;
 use super::settings::{AnchorSetting, Settings, absolute};
+use super::table::{Arrangement, Cell, Column, Table};
 use super::verdict::Verdict;
 use super::{signing, time};
 
@@ -242,18 +243,25 @@ fn list(settings: &Settings, keys: &KeyFolder, place: &LogFile, out: &mut Out) -
         out.json(&rows)?;
         return Ok(());
     }
-    let mut table = out.table(&["ANCHOR", "SET", "EVENT", "AT", "FAILS SINCE", "ERROR"]);
+    let mut table = Table::new(vec![
+        Column::whole("ANCHOR"),
+        Column::whole("SET").optional(1),
+        Column::whole("EVENT"),
+        Column::whole("AT"),
+        Column::whole("FAILS SINCE"),
+        Column::wrapped("ERROR"),
+    ]);
     for (status, set) in rows {
-        table.add_row(vec![
-            cell(&status.name),
-            cell(set),
-            number(status.size),
-            maybe(status.anchored_at.map(time::shown)),
-            maybe(status.failed_since.map(time::shown)),
-            maybe(status.error),
+        table.add(vec![
+            Cell::new(&status.name),
+            Cell::new(set),
+            Cell::number(status.size),
+            Cell::maybe(status.anchored_at.map(time::shown)),
+            Cell::maybe(status.failed_since.map(time::shown)),
+            Cell::maybe(status.error),
         ]);
     }
-    out.print(&table)?;
+    out.print(&table, Arrangement::Fitting)?;
     if evidence.anchors_left_out > 0 {
         out.line(&format!("and {} more", evidence.anchors_left_out))?;
     }

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::ending;
 use super::log_file::LogFile;
-use super::out::{self, Out, cell, maybe, one_line, word};
+use super::out::{self, Out, word};
+use super::table::{Arrangement, Cell, Column, Table};
 use super::verdict::Verdict;
 use super::{text, time};
 
@@ -154,20 +155,28 @@ fn list(all: bool, place: &LogFile, out: &mut Out) -> anyhow::Result<()> {
         return Ok(());
     }
     if !keys.is_empty() {
-        let mut table = out.table(&["ID", "NAME", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "STATUS"]);
+        let mut table = Table::new(vec![
+            Column::whole("ID"),
+            Column::cut("NAME"),
+            Column::whole("SCOPES").optional(1),
+            Column::whole("CREATED").optional(3),
+            Column::whole("EXPIRES").optional(2),
+            Column::whole("LAST USED").optional(4),
+            Column::whole("STATUS"),
+        ]);
         for key in &keys {
-            table.add_row(one_line(vec![
+            table.add(vec![
                 // The beginning of an id is enough to name the key.
-                cell(&text::shortened(&key.id.to_string(), ID_CHARS).replace('…', "")),
-                out::id(&key.name),
-                cell(&words(&key.scopes, ",")),
-                cell(&time::shown(key.created_at)),
-                maybe(key.expires_at.map(time::shown)),
-                maybe(key.last_used_at.map(time::shown)),
+                Cell::new(&text::shortened(&key.id.to_string(), ID_CHARS).replace('…', "")),
+                Cell::id(&key.name),
+                Cell::new(&words(&key.scopes, ",")),
+                Cell::new(&time::shown(key.created_at)),
+                Cell::maybe(key.expires_at.map(time::shown)),
+                Cell::maybe(key.last_used_at.map(time::shown)),
                 word(key.status(now).as_str()),
-            ]));
+            ]);
         }
-        out.print(&table)?;
+        out.print(&table, Arrangement::Fitting)?;
         out.flush()?;
     }
     match known - keys.len() {

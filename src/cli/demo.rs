@@ -19,7 +19,8 @@ use serde::Serialize;
 use super::ending;
 use parts::{heading, shown};
 
-use super::out::{self, DIM, Out, maybe, number, one_line, word};
+use super::out::{DIM, Out, word};
+use super::table::{Arrangement, Cell, Column, Table};
 use super::time;
 use super::verdict::Verdict;
 
@@ -156,7 +157,14 @@ fn table(sessions: &[SessionSummary], puzzles: &[PuzzleReport], out: &mut Out) -
     heading("Sessions", out)?;
     let answers: HashMap<&str, &Solution> =
         puzzles.iter().map(|puzzle| (puzzle.session.as_str(), &puzzle.answer)).collect();
-    let mut table = out.table(&["SESSION", "STATUS", "TOOK", "STEPS", "FINDINGS", "ANSWER"]);
+    let mut table = Table::new(vec![
+        Column::whole("SESSION"),
+        Column::whole("STATUS"),
+        Column::whole("TOOK").optional(1),
+        Column::whole("STEPS").optional(2),
+        Column::whole("FINDINGS").optional(3),
+        Column::cut("ANSWER"),
+    ]);
     let (mut plain, mut hidden) = (0, 0);
     for session in sessions {
         // Sessions with findings are always shown.
@@ -167,16 +175,16 @@ fn table(sessions: &[SessionSummary], puzzles: &[PuzzleReport], out: &mut Out) -
                 continue;
             }
         }
-        table.add_row(one_line(vec![
-            out::id(&session.id),
+        table.add(vec![
+            Cell::id(&session.id),
             word(&session.status),
-            number(session.duration_us.map(time::duration)),
-            number(Some(session.step_count)),
-            number(Some(session.finding_count).filter(|count| *count > 0)),
-            maybe(answers.get(session.id.as_str()).map(|answer| shown(answer))),
-        ]));
+            Cell::number(session.duration_us.map(time::duration)),
+            Cell::number(Some(session.step_count)),
+            Cell::number(Some(session.finding_count).filter(|count| *count > 0)),
+            Cell::maybe(answers.get(session.id.as_str()).map(|answer| shown(answer))),
+        ]);
     }
-    out.print(&table)?;
+    out.print(&table, Arrangement::Fitting)?;
     if hidden > 0 {
         let more = out.paint(DIM, &format!("and {hidden} more solved puzzles"));
         out.line(&more)?;

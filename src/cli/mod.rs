@@ -9,6 +9,7 @@ mod settings;
 mod stdout;
 mod target;
 mod text;
+mod table;
 mod csv;
 mod out;
 mod bar;

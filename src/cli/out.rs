@@ -3,10 +3,10 @@
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Row, Table, presets};
 use serde::Serialize;
 
 use super::stdout::Output;
+use super::table::{Arrangement, Cell, PieceStyle, Table};
 use super::text;
 
 /// Width of lines of text if the terminal is wider, or there is none.
@@ -50,11 +50,6 @@ impl Out {
     /// The writer for bytes that only programs read.
     pub(crate) fn writer(&mut self) -> &mut dyn Write {
         &mut self.writer
-    }
-
-    /// The terminal's width; None without a terminal, because lines then have no end.
-    pub(crate) fn width(&self) -> Option<usize> {
-        self.width
     }
 
     /// Width of running text.
@@ -107,32 +102,37 @@ impl Out {
         self.writer.flush()
     }
 
-    /// A table with these column heads.
-    pub(crate) fn table(&self, heads: &[&str]) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        match self.width {
-            Some(width) => table.set_width(u16::try_from(width).unwrap_or(u16::MAX)),
-            // No width is known, and a program may read the columns, so no line is broken.
-            None => table.set_content_arrangement(ContentArrangement::Disabled),
-        };
-        if self.colour {
-            // Colours were decided above; comfy-table must not decide by itself.
-            table.enforce_styling();
-        } else {
-            table.force_no_tty();
+    /// Prints a table in the width of the terminal.
+    pub(crate) fn print(&mut self, table: &Table, arrangement: Arrangement) -> io::Result<()> {
+        let printed = table.print(self.width, arrangement);
+        for line in &printed.lines {
+            let mut shown = String::new();
+            for (index, piece) in line.iter().enumerate() {
+                let style = match piece.style {
+                    PieceStyle::Head => BOLD,
+                    PieceStyle::Colour(colour) => colour.on_default(),
+                    PieceStyle::Plain => Style::new(),
+                };
+                // No blanks at the end of a line, and none that are styled.
+                let text = if index + 1 == line.len() { piece.text.trim_end() } else { &piece.text };
+                let blanks = text.len() - text.trim_end().len();
+                let (text, blanks) = text.split_at(text.len() - blanks);
+                if piece.style == PieceStyle::Plain || text.is_empty() {
+                    shown += text;
+                } else {
+                    shown += &self.paint(style, text);
+                }
+                shown += blanks;
+            }
+            self.line(shown.trim_end())?;
         }
-        table.set_header(heads.iter().map(|head| Cell::new(head).add_attribute(Attribute::Bold)));
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        table
-    }
-
-    /// Prints a table.
-    pub(crate) fn print(&mut self, table: &Table) -> io::Result<()> {
-        for line in table.lines() {
-            self.line(line.trim_end())?;
+        if !printed.left_out.is_empty() {
+            let heads = printed.left_out.join(", ");
+            let said = format!("not shown, because the terminal is too narrow: {heads}");
+            for line in textwrap::wrap(&said, self.width.unwrap_or(TEXT_WIDTH_MAX)) {
+                let line = self.paint(DIM, &line);
+                self.line(&line)?;
+            }
         }
         Ok(())
     }
@@ -170,42 +170,9 @@ impl Write for JsonWriter<'_> {
     }
 }
 
-/// A cell with a text from elsewhere, in one line.
-pub(crate) fn cell(content: &str) -> Cell {
-    Cell::new(text::line(content))
-}
-
-/// A cell with an id from elsewhere.
-pub(crate) fn id(id: &str) -> Cell {
-    Cell::new(text::id(id))
-}
-
-/// A cell with a value that may be absent.
-pub(crate) fn maybe<T: ToString>(content: Option<T>) -> Cell {
-    content.map_or_else(|| Cell::new(""), |content| cell(&content.to_string()))
-}
-
-/// A cell with a number.
-pub(crate) fn number<T: ToString>(content: Option<T>) -> Cell {
-    maybe(content).set_alignment(CellAlignment::Right)
-}
-
 /// A cell with a word in the colour of good or bad news.
 pub(crate) fn word(word: &str) -> Cell {
-    let cell = cell(word);
-    match tone(word) {
-        Some(AnsiColor::Red) => cell.fg(comfy_table::Color::Red),
-        Some(AnsiColor::Yellow) => cell.fg(comfy_table::Color::Yellow),
-        Some(AnsiColor::Green) => cell.fg(comfy_table::Color::Green),
-        _ => cell,
-    }
-}
-
-/// A row that is one line high.
-pub(crate) fn one_line(cells: Vec<Cell>) -> Row {
-    let mut row = Row::from(cells);
-    row.max_height(1);
-    row
+    Cell { colour: tone(word), ..Cell::new(word) }
 }
 
 fn tone(word: &str) -> Option<AnsiColor> {

@@ -10,7 +10,8 @@ use clap::Subcommand;
 use super::bar::Bar;
 use super::ending;
 use super::log_file::LogFile;
-use super::out::{self, Out, cell, maybe, number, word};
+use super::out::{self, Out, word};
+use super::table::{Arrangement, Cell, Column, Table};
 use super::verdict::Verdict;
 
 /// Time between two moves of a bar.
@@ -156,18 +157,25 @@ fn print(projections: &[ProjectionStatus], out: &mut Out) -> anyhow::Result<()> 
         out.json(projections)?;
         return Ok(());
     }
-    let mut table = out.table(&["NAME", "VERSION", "EVENT", "LAG", "STATE", "TABLES"]);
+    let mut table = Table::new(vec![
+        Column::whole("NAME"),
+        Column::whole("VERSION").optional(1),
+        Column::whole("EVENT"),
+        Column::whole("LAG"),
+        Column::whole("STATE"),
+        Column::wrapped("TABLES").optional(2),
+    ]);
     for projection in projections {
-        table.add_row(vec![
-            cell(projection.name),
-            number(projection.version),
-            number(Some(projection.position)),
-            number(Some(projection.lag)),
+        table.add(vec![
+            Cell::new(projection.name),
+            Cell::number(projection.version),
+            Cell::number(Some(projection.position)),
+            Cell::number(Some(projection.lag)),
             word(state(projection)),
-            maybe(Some(projection.tables.join(" "))),
+            Cell::new(&projection.tables.join(" ")),
         ]);
     }
-    out.print(&table)?;
+    out.print(&table, Arrangement::Fitting)?;
     out.flush()?;
     for projection in projections {
         let rebuild = projection.rebuild.as_ref().and_then(|rebuild| rebuild.stopped.as_ref());

@@ -3,10 +3,10 @@
 use std::io;
 
 use crate::query::{RowSink, SqlValue};
-use comfy_table::{Cell, CellAlignment, Table};
 
 use super::csv::{self, Cells};
-use super::out::{self, Out};
+use super::out::Out;
+use super::table::{Arrangement, Cell, Column, Table};
 use super::text::hex;
 
 /// Characters of a cell that a terminal shows.
@@ -20,7 +20,7 @@ pub(super) const TABLE_ROWS_MAX: usize = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// A table for people.
-    Table,
+    Table(Arrangement),
     /// One list of objects.
     Json,
     /// An object a line.
@@ -47,20 +47,19 @@ impl<'a> Rows<'a> {
     pub(crate) fn finish(mut self) -> io::Result<u64> {
         match self.form {
             Form::Json => self.out.line(if self.count == 0 { "[]" } else { "\n]" })?,
-            Form::Table => self.print_table()?,
+            Form::Table(arrangement) => self.print_table(arrangement)?,
             Form::Jsonl | Form::Csv(_) => {}
         }
         Ok(self.count)
     }
 
     fn begin_table(&mut self) {
-        let heads: Vec<String> = self.names.iter().map(|name| super::text::line(name)).collect();
-        let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
-        self.table = Some(self.out.table(&heads));
+        let heads = self.names.iter().map(|name| Column::wrapped(&super::text::line(name)));
+        self.table = Some(Table::new(heads.collect()));
     }
 
-    fn print_table(&mut self) -> io::Result<()> {
-        self.table.take().map_or(Ok(()), |table| self.out.print(&table))
+    fn print_table(&mut self, arrangement: Arrangement) -> io::Result<()> {
+        self.table.take().map_or(Ok(()), |table| self.out.print(&table, arrangement))
     }
 }
 
@@ -68,7 +67,7 @@ impl RowSink for Rows<'_> {
     fn columns(&mut self, names: &[String]) -> io::Result<()> {
         self.names = names.to_vec();
         match self.form {
-            Form::Table => {
+            Form::Table(_) => {
                 self.begin_table();
                 Ok(())
             }
@@ -83,13 +82,13 @@ impl RowSink for Rows<'_> {
     fn row(&mut self, values: &[SqlValue<'_>]) -> io::Result<()> {
         self.count += 1;
         match self.form {
-            Form::Table => {
-                if self.table.as_ref().is_some_and(|table| table.row_count() >= TABLE_ROWS_MAX) {
-                    self.print_table()?;
+            Form::Table(arrangement) => {
+                if self.table.as_ref().is_some_and(|table| table.len() >= TABLE_ROWS_MAX) {
+                    self.print_table(arrangement)?;
                     self.begin_table();
                 }
                 if let Some(table) = &mut self.table {
-                    table.add_row(values.iter().map(cell).collect::<Vec<_>>());
+                    table.add(values.iter().map(cell).collect::<Vec<_>>());
                 }
                 Ok(())
             }
@@ -110,16 +109,15 @@ impl RowSink for Rows<'_> {
 }
 
 fn cell(value: &SqlValue<'_>) -> Cell {
-    let right = |number: String| Cell::new(number).set_alignment(CellAlignment::Right);
     match value {
-        SqlValue::Null => Cell::new(""),
-        SqlValue::Integer(number) => right(number.to_string()),
-        SqlValue::Real(number) => right(number.to_string()),
-        SqlValue::Text(text) => out::cell(&super::text::shortened(text, CELL_CHARS)),
+        SqlValue::Null => Cell::default(),
+        SqlValue::Integer(number) => Cell::number(Some(number)),
+        SqlValue::Real(number) => Cell::number(Some(number)),
+        SqlValue::Text(text) => Cell::new(&super::text::shortened(text, CELL_CHARS)),
         // A byte takes up two characters.
         SqlValue::Blob(bytes) => match bytes.get(..CELL_CHARS / 2) {
-            Some(begin) if begin.len() < bytes.len() => Cell::new(hex(begin) + "…"),
-            _ => Cell::new(hex(bytes)),
+            Some(begin) if begin.len() < bytes.len() => Cell::new(&(hex(begin) + "…")),
+            _ => Cell::new(&hex(bytes)),
         },
     }
 }

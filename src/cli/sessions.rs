@@ -5,16 +5,13 @@ use std::io::{self, Write as _};
 use crate::query::{SessionFilter, SessionSummary};
 use crate::{Reader, Seq, SessionEnd, SessionProgress, Timestamp};
 use clap::builder::PossibleValuesParser;
-use comfy_table::{Cell, ColumnConstraint};
 
 use super::log_file::LogFile;
-use super::out::{self, Out, maybe, number, one_line, word};
+use super::out::{self, Out, word};
 use super::rows::TABLE_ROWS_MAX;
+use super::table::{Arrangement, Cell, Column, RECORDS, Table};
 use super::time;
 use super::verdict::Verdict;
-
-/// Width of a terminal from which on every column is shown.
-const WIDE: usize = 100;
 
 /// List the sessions that match all given filters, newest first.
 ///
@@ -71,6 +68,9 @@ pub(crate) struct Args {
     /// List the next page: sessions whose first event is before this sequence number
     #[arg(long, value_name = "SEQ")]
     before: Option<Seq>,
+
+    #[arg(short = 'x', long, help = RECORDS)]
+    records: bool,
 }
 
 fn fraction(text: &str) -> Result<f64, String> {
@@ -124,7 +124,7 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
             out::say("no sessions");
             return Ok(Verdict::Done);
         }
-        print(&page.sessions, out)?;
+        print(&page.sessions, Arrangement::records_if(args.records), out)?;
         left = left.saturating_sub(page.sessions.len());
         let Some(next) = page.next else { return Ok(Verdict::Done) };
         if left == 0 {
@@ -163,39 +163,40 @@ fn print_json(reader: &Reader, mut filter: SessionFilter, out: &mut Out) -> anyh
     Ok(())
 }
 
-fn print(sessions: &[SessionSummary], out: &mut Out) -> io::Result<()> {
-    let wide = out.width().is_none_or(|width| width >= WIDE);
-    let heads: &[&str] = if wide {
-        &["SESSION", "BEGUN (UTC)", "STATUS", "PROFILE", "TOOK", "STEPS", "FINDINGS", "CONFIDENCE", "INPUT"]
-    } else {
-        &["SESSION", "BEGUN (UTC)", "STATUS", "INPUT"]
-    };
-    let mut table = out.table(heads);
+fn print(sessions: &[SessionSummary], arrangement: Arrangement, out: &mut Out) -> io::Result<()> {
+    // Columns that people copy from stay whole.
+    let mut table = Table::new(vec![
+        Column::whole("SESSION"),
+        Column::whole("BEGUN (UTC)"),
+        Column::whole("STATUS"),
+        Column::cut("PROFILE").optional(2),
+        Column::whole("TOOK").optional(1),
+        Column::whole("STEPS").optional(4),
+        Column::whole("FINDINGS").optional(3),
+        Column::whole("CONFIDENCE").optional(5),
+        Column::cut("INPUT"),
+    ]);
     for session in sessions {
-        table.add_row(one_line(cells(session, wide)));
+        table.add(cells(session));
     }
-    // Columns that people copy from stay whole. The input takes the rest of the width; if nothing is left, lines are
-    // long.
-    for column in table.column_iter_mut().take(3) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
-    }
-    out.print(&table)
+    out.print(&table, arrangement)
 }
 
-fn cells(session: &SessionSummary, wide: bool) -> Vec<Cell> {
+fn cells(session: &SessionSummary) -> Vec<Cell> {
     // A time that the session does not state itself is marked.
     let begun = match session.started_at {
         Some(begun) => time::shown(begun),
         None => format!("~{}", time::shown(session.first_recorded_at)),
     };
-    let mut cells = vec![out::id(&session.id), Cell::new(begun), word(&session.status)];
-    if wide {
-        cells.push(maybe(session.profile.as_deref()));
-        cells.push(number(session.duration_us.map(time::duration)));
-        cells.push(number(Some(session.step_count)));
-        cells.push(number(Some(session.finding_count).filter(|count| *count > 0)));
-        cells.push(number(session.lowest_confidence));
-    }
-    cells.push(maybe(session.input_summary.as_deref()));
-    cells
+    vec![
+        Cell::id(&session.id),
+        Cell::new(&begun),
+        word(&session.status),
+        Cell::maybe(session.profile.as_deref()),
+        Cell::number(session.duration_us.map(time::duration)),
+        Cell::number(Some(session.step_count)),
+        Cell::number(Some(session.finding_count).filter(|count| *count > 0)),
+        Cell::number(session.lowest_confidence),
+        Cell::maybe(session.input_summary.as_deref()),
+    ]
 }

@@ -9,6 +9,7 @@ use super::csv::{self, Cells};
 use super::log_file::LogFile;
 use super::out::Out;
 use super::rows::{Form, Rows};
+use super::table::{Arrangement, RECORDS};
 use super::verdict::Verdict;
 
 /// Query the read tables with SQL.
@@ -32,6 +33,9 @@ pub(crate) struct Args {
 
     #[arg(long, requires = "csv", help = csv::AS_THEY_ARE)]
     cells_as_they_are: bool,
+
+    #[arg(short = 'x', long, conflicts_with_all = ["json", "csv"], help = RECORDS)]
+    records: bool,
 }
 
 pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
@@ -47,7 +51,7 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
     let form = match (out.is_json(), args.csv) {
         (true, _) => Form::Json,
         (false, true) => Form::Csv(Cells::of(args.cells_as_they_are)),
-        (false, false) => Form::Table,
+        (false, false) => Form::Table(Arrangement::records_if(args.records)),
     };
     let mut rows = Rows::new(out, form);
     match reader.sql(&query, &mut rows) {
