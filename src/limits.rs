@@ -90,6 +90,14 @@ pub const LINE_BYTES_MAX: usize = 6 * PAYLOAD_BYTES_MAX + (1 << 20);
 /// Most items in one list or map of a payload. It bounds what a decoder reserves in advance.
 pub const ITEMS_MAX: usize = 65_536;
 
+/// Size of the texts that the decisions of a span or log record have in common (options, rationale, actor), each
+/// decision with its copy, in sizes of the event. Without this bound, many calls beside many tools take memory that
+/// grows with the square of the event.
+pub(crate) const DECISION_COPIES_MAX: usize = 16;
+
+/// Most bytes of these texts of one event, whatever its size.
+pub(crate) const DECISION_COPIES_BYTES_MAX: usize = 16 << 20;
+
 /// Most tokens that one event may state. SQLite's integers end at 2^63 - 1, and the read tables add up two such
 /// numbers.
 pub const TOKENS_MAX: u64 = (1 << 62) - 1;

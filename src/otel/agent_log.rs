@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::call::{Call, Share, Source, Tokens, step_id};
 use super::coding_agents::{self, Agent, Apart, Fact, Report};
-use super::decisions::{self, Chooser, Repeats, is_unique};
+use super::decisions::{self, Chooser, Repeats, Room, is_unique};
 use super::failure::StepFailure;
 use super::messages::{self, Message};
 use super::node::Node;
@@ -298,15 +298,15 @@ impl Answers {
         source: Source<'_>,
         meanings: &mut Vec<Meaning<'static>>,
     ) {
-        let chooser = Chooser {
+        let mut chooser = Chooser {
             precedence: source.of_part(),
             at: source.at,
             step: Some(step.clone()),
             actor,
-            options: Vec::new(),
             repeats: Repeats::Nothing,
+            room: Room::of(source.bytes),
         };
-        decisions::tools(&chooser, &self.messages, meanings);
+        decisions::tools(&mut chooser, &[], &self.messages, meanings);
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) struct Source<'n> {
     pub(super) at: Option<Timestamp>,
     /// Fingerprint of the record.
     pub(super) speaker: u64,
+    /// Bytes of the record.
+    pub(super) bytes: usize,
     /// Time of the event as its program said it. Two records of one call have it in common, where their own
     /// times differ.
     pub(super) moment: &'n str,

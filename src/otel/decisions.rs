@@ -2,7 +2,7 @@
 //! verdicts of guardrails, and plans.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::coding_agents;
 use super::conventions::{Family, Field, Work};
@@ -14,18 +14,63 @@ use super::said::Said;
 use crate::event::{
     Attributes, ConsideredOption, DecisionId, DecisionMade, Event, Json, StepId, StepKind, Timestamp,
 };
+use crate::limits::{DECISION_COPIES_BYTES_MAX, DECISION_COPIES_MAX};
 
-/// The circumstances of a choice: its step, time, actor and options, and the precedence of its source.
+/// The circumstances of a choice: its step, time and actor, and the precedence of its source.
 pub(super) struct Chooser {
     pub(super) precedence: Precedence,
     pub(super) at: Option<Timestamp>,
     pub(super) step: Option<StepId>,
     pub(super) actor: Option<String>,
-    pub(super) options: Vec<ConsideredOption>,
     pub(super) repeats: Repeats,
+    pub(super) room: Room,
 }
 
-/// The relation of a source to the calls in its output.
+impl Chooser {
+    /// The actor of one more decision.
+    fn actor(&mut self, left_out: &mut Attributes) -> Option<String> {
+        let bytes = self.actor.as_ref().map_or(0, String::len);
+        self.room.copy(bytes, ("otel.actor_left_out", bytes), left_out, || self.actor.clone())
+    }
+}
+
+/// The bytes that are left for copies of the texts that the decisions of one event have in common.
+pub(super) struct Room(usize);
+
+impl Room {
+    /// The room for the decisions of an event of so many bytes.
+    pub(super) fn of(event_bytes: usize) -> Room {
+        Room(event_bytes.saturating_mul(DECISION_COPIES_MAX).min(DECISION_COPIES_BYTES_MAX))
+    }
+
+    /// A copy for one more decision. If there is no room for it, an attribute of the decision has the amount that is
+    /// left out.
+    fn copy<T: Default>(
+        &mut self,
+        bytes: usize,
+        (name, amount): (&str, usize),
+        left_out: &mut Attributes,
+        copy: impl FnOnce() -> T,
+    ) -> T {
+        if let Some(room) = self.0.checked_sub(bytes) {
+            self.0 = room;
+            return copy();
+        }
+        left_out.insert(name.to_owned(), Json::written(amount.to_string()));
+        T::default()
+    }
+}
+
+/// The memory of options, without that of their attributes' structure.
+fn bytes_of(options: &[ConsideredOption]) -> usize {
+    let texts = |option: &ConsideredOption| {
+        let attributes = option.attributes.iter().map(|(name, json)| name.len() + json.as_str().len());
+        option.option.len() + attributes.sum::<usize>()
+    };
+    size_of_val(options) + options.iter().map(texts).sum::<usize>()
+}
+
+/// Whether a source repeats calls that another source made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeats {
     /// The model that made them.
@@ -34,24 +79,24 @@ pub(super) enum Repeats {
     Calls,
 }
 
-pub(super) fn add(reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Meaning<'static>>) {
-    let chooser = |options| Chooser {
+pub(super) fn add(reading: &Reading<'_>, said: &Said<'_>, room: Room, meanings: &mut Vec<Meaning<'static>>) {
+    let mut chooser = Chooser {
         precedence: reading.precedence(Rank::Span, Prefer::Innermost),
         at: reading.ended_at.or(reading.started_at),
         step: Some(reading.step.clone()),
         actor: reading.model.clone(),
-        options,
         repeats: if reading.kind == StepKind::Llm { Repeats::Nothing } else { Repeats::Calls },
+        room,
     };
     // Calls in the output are choices of this model. Calls in the input are history, which makes no decision.
     if reading.answers.iter().any(|message| !message.calls.is_empty()) {
-        tools(&chooser(offered(said)), &reading.answers, meanings);
+        tools(&mut chooser, &offered(said), &reading.answers, meanings);
     }
     if let Some(made) = permission(reading, said) {
-        push(&chooser(Vec::new()), "approval", made, meanings);
+        push(&chooser, "approval", made, meanings);
     }
     match reading.work {
-        Work::Decision => answers(&chooser(Vec::new()), reading, said, meanings),
+        Work::Decision => answers(&mut chooser, reading, said, meanings),
         Work::Guardrail => {
             let made = DecisionMade {
                 decision_type: Some("guardrail".to_owned()),
@@ -59,7 +104,7 @@ pub(super) fn add(reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Mea
                 actor: Some(reading.module.clone()),
                 ..DecisionMade::default()
             };
-            push(&chooser(Vec::new()), "guardrail", made, meanings);
+            push(&chooser, "guardrail", made, meanings);
         }
         Work::Plan => {
             let made = DecisionMade {
@@ -68,7 +113,7 @@ pub(super) fn add(reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Mea
                 actor: said.see_text(Field::Agent).or_else(|| reading.model.clone()),
                 ..DecisionMade::default()
             };
-            push(&chooser(Vec::new()), "plan", made, meanings);
+            push(&chooser, "plan", made, meanings);
         }
         Work::Plain | Work::Run | Work::Evaluation => {}
     }
@@ -104,10 +149,20 @@ fn push(chooser: &Chooser, id: &str, made: DecisionMade, meanings: &mut Vec<Mean
 /// Adds one decision for each tool call. A unique id of a call becomes the id of the decision: a framework
 /// and the client library below it report the same call, and so make one decision. Otherwise the decision's
 /// id is made of the step and the call's id, which a span and its log records have in common.
-pub(super) fn tools(chooser: &Chooser, answers: &[Message], meanings: &mut Vec<Meaning<'static>>) {
-    let calls = answers.iter().flat_map(|message| message.calls.iter().map(move |call| (message, call)));
+pub(super) fn tools(
+    chooser: &mut Chooser,
+    options: &[ConsideredOption],
+    answers: &[Message],
+    meanings: &mut Vec<Meaning<'static>>,
+) {
+    let options_bytes = bytes_of(options);
+    let rationales: Vec<Option<String>> = answers.iter().map(Message::rationale).collect();
+    let calls = answers
+        .iter()
+        .zip(&rationales)
+        .flat_map(|(message, rationale)| message.calls.iter().map(move |call| (rationale, call)));
     let mut seen = HashSet::new();
-    for (place, (message, call)) in calls.enumerate() {
+    for (place, (rationale, call)) in calls.enumerate() {
         let own = |rest: &str| DecisionId::new(own_id(chooser.step.as_ref(), rest)).ok();
         let is_new = call.id.as_ref().is_none_or(|id| seen.insert(id.as_str()));
         let decision = match &call.id {
@@ -120,15 +175,23 @@ pub(super) fn tools(chooser: &Chooser, answers: &[Message], meanings: &mut Vec<M
         // No id, or none that can be used: the index among the calls stands in.
         .or_else(|| own(&format!("tool:{place}")));
         let Some(decision) = decision else { continue };
+        let mut attributes = arguments(call);
+        let left_out = ("otel.options_left_out", options.len());
+        let options_considered =
+            chooser.room.copy(options_bytes, left_out, &mut attributes, || options.to_vec());
+        let rationale_bytes = rationale.as_ref().map_or(0, String::len);
+        let left_out = ("otel.rationale_left_out", rationale_bytes);
+        let rationale = chooser.room.copy(rationale_bytes, left_out, &mut attributes, || rationale.clone());
+        let actor = chooser.actor(&mut attributes);
         let made = DecisionMade {
             decision,
             step: chooser.step.clone(),
             decision_type: Some("tool".to_owned()),
-            options_considered: chooser.options.clone(),
+            options_considered,
             chosen_option: Some(call.name.clone()),
-            rationale: message.rationale(),
-            actor: chooser.actor.clone(),
-            attributes: arguments(call),
+            rationale,
+            actor,
+            attributes,
             ..DecisionMade::default()
         };
         meanings.push(Meaning {
@@ -203,7 +266,12 @@ fn tool(definition: &Node<'_>) -> Option<ConsideredOption> {
 
 /// Adds a decision model's answers: `{"answers": {question: {"answer": …, "probabilities": {option: …}}}}`.
 /// Their questions and options are in the input.
-fn answers(chooser: &Chooser, reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Meaning<'static>>) {
+fn answers(
+    chooser: &mut Chooser,
+    reading: &Reading<'_>,
+    said: &Said<'_>,
+    meanings: &mut Vec<Meaning<'static>>,
+) {
     let text = |field| said.see(field).map(|value| value.shown().into_owned()).unwrap_or_default();
     let (asked, answered) = (text(Field::Input), text(Field::Output));
     let asked = Node::parse_structure(&asked).unwrap_or(Node::Null);
@@ -218,15 +286,17 @@ fn answers(chooser: &Chooser, reading: &Reading<'_>, said: &Said<'_>, meanings: 
         };
         return push(chooser, "decision", made, meanings);
     };
+    // Each question is removed with its first answer: a name that comes again has no options of its own.
+    let mut questions = asked.get("questions").map(members).unwrap_or_default();
     for (question, answer) in answers {
         let chosen = answer.get("answer").or_else(|| answer.get("score")).or_else(|| answer.get("value"));
         let chosen = chosen.map(messages::shown);
-        let asked = asked.get("questions").and_then(|questions| questions.get(question));
-        let odds = answer.get("probabilities");
+        let asked = questions.remove(question.as_ref());
+        let odds = answer.get("probabilities").map(members);
         let probability = answer
             .get("probability")
             .and_then(Node::number)
-            .or_else(|| odds?.get(chosen.as_deref()?)?.number());
+            .or_else(|| odds.as_ref()?.get(chosen.as_deref()?)?.number());
         let mut options: Vec<ConsideredOption> = asked
             .and_then(|asked| asked.get("options")?.list())
             .unwrap_or_default()
@@ -234,27 +304,39 @@ fn answers(chooser: &Chooser, reading: &Reading<'_>, said: &Said<'_>, meanings: 
             .map(|option| ConsideredOption::from(messages::shown(option)))
             .collect();
         // Without options in the question, those that have a probability are the options.
-        if let (true, Some(Node::Object(odds))) = (options.is_empty(), odds) {
+        if let (true, Some(Node::Object(odds))) = (options.is_empty(), answer.get("probabilities")) {
             options = odds.iter().map(|(option, _)| ConsideredOption::from(option.as_ref())).collect();
         }
         for option in &mut options {
-            option.score = odds.and_then(|odds| odds.get(&option.option)?.number());
+            option.score = odds.as_ref().and_then(|odds| odds.get(option.option.as_str())?.number());
         }
+        let mut attributes: Attributes = asked
+            .and_then(|asked| asked.text_of("question"))
+            .map(|question| Attributes::from([("question".to_owned(), Json::text(question))]))
+            .unwrap_or_default();
+        let actor = chooser.actor(&mut attributes);
         let made = DecisionMade {
             decision_type: Some(question.to_string()),
             options_considered: options,
             chosen_option: chosen,
             // A meaning keeps the rules of drafts: a confidence is between 0 and 1.
             confidence: probability.filter(|confidence| (0.0..=1.0).contains(confidence)),
-            actor: chooser.actor.clone(),
-            attributes: asked
-                .and_then(|asked| asked.text_of("question"))
-                .map(|question| Attributes::from([("question".to_owned(), Json::text(question))]))
-                .unwrap_or_default(),
+            actor,
+            attributes,
             ..DecisionMade::default()
         };
         push(chooser, question, made, meanings);
     }
+}
+
+/// The members of an object by their names, as [`Node::get`] finds each.
+fn members<'m>(node: &'m Node<'_>) -> HashMap<&'m str, &'m Node<'m>> {
+    let Node::Object(members) = node else { return HashMap::new() };
+    let mut found = HashMap::new();
+    for (name, value) in members.iter().filter(|(_, value)| *value != Node::Null) {
+        found.entry(name.as_ref()).or_insert(value);
+    }
+    found
 }
 
 /// The verdict of a guardrail: `pass` or `stop` if its output or an attribute is one of the usual flags, or else the output
@@ -281,7 +363,60 @@ fn verdict(reading: &Reading<'_>, said: &Said<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::tests::{Means, of_span, span};
     use super::*;
+
+    /// Bytes of the texts of all decisions.
+    fn bytes(means: &Means) -> usize {
+        let texts = |made: &&DecisionMade| {
+            let options: usize = made.options_considered.iter().map(|option| option.option.len()).sum();
+            options + [&made.rationale, &made.actor].into_iter().flatten().map(String::len).sum::<usize>()
+        };
+        means.decisions().iter().map(texts).sum()
+    }
+
+    #[test]
+    fn what_all_decisions_of_a_span_repeat_is_bounded_and_what_is_left_out_is_counted() {
+        let tools: Vec<_> = (0..300).map(|place| json!({"name": format!("tool {place}")})).collect();
+        let said = json!({
+            "openinference.span.kind": "LLM", "gen_ai.request.model": "m".repeat(4_000),
+            "gen_ai.tool.definitions": tools,
+            "gen_ai.output.messages": [{
+                "role": "assistant", "content": "why ".repeat(2_000), "tool_calls": vec![json!({"name": "f"}); 500],
+            }],
+        });
+        let size = span(said.clone(), json!({})).to_string().len();
+        let means = of_span(said, json!({}));
+        assert_eq!(means.decisions().len(), 500);
+        assert!(bytes(&means) <= DECISION_COPIES_MAX * size, "{} of {size}", bytes(&means));
+        let (first, last) = (means.decisions()[0], means.decisions()[499]);
+        assert_eq!((first.options_considered.len(), first.attributes.len()), (300, 0));
+        assert!(first.rationale.is_some() && first.actor.is_some());
+        let left_out: Vec<_> = last.attributes.iter().map(|(name, json)| format!("{name}={json}")).collect();
+        assert_eq!(
+            left_out,
+            ["otel.actor_left_out=4000", "otel.options_left_out=300", "otel.rationale_left_out=7999"]
+        );
+    }
+
+    #[test]
+    fn questions_that_are_answered_again_and_again_repeat_no_options() {
+        let options: Vec<String> = (0..1_000).map(|place| format!("option {place}")).collect();
+        let answers = vec![r#""q":{"answer":"option 1"}"#; 1_000].join(",");
+        let means = of_span(
+            json!({
+                "openinference.span.kind": "DECISION",
+                "input.value": {"questions": {"q": {"question": "Which?", "options": options}}},
+                "output.value": format!(r#"{{"answers":{{{answers}}}}}"#),
+            }),
+            json!({}),
+        );
+        assert_eq!(means.decisions().len(), 1_000);
+        assert_eq!(means.decisions()[0].options_considered.len(), 1_000);
+        assert!(bytes(&means) < 20_000, "{}", bytes(&means));
+    }
 
     #[test]
     fn ids_that_are_drawn_at_random_are_unique_and_numbers_and_names_are_not() {

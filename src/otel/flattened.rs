@@ -14,7 +14,7 @@ enum Segment<'n> {
 }
 
 /// A list that came as one attribute per value, put together again.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Flattened<'n> {
     value: Option<Any<'n>>,
     parts: BTreeMap<Segment<'n>, Flattened<'n>>,

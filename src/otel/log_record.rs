@@ -10,6 +10,7 @@ use super::failure::StepFailure;
 use super::messages::{self, Message};
 use super::node::Node;
 use super::precedence::{Meaning, Precedence, Rank, fingerprint};
+use super::reading::earliest;
 use super::record::{self, Any};
 use super::said::{Content, Said};
 use super::session::of_resource;
@@ -41,6 +42,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     let source = Source {
         at,
         speaker,
+        bytes: event.log_record.as_str().len(),
         moment: record::attribute(&node, "event.timestamp").and_then(Any::text).unwrap_or(&moment),
     };
     let mut said = Said::new(record::attributes(&node), scope.text_of("name").unwrap_or_default());
@@ -54,23 +56,24 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     let mut input_output = (None, None);
     let mut session = SessionFacts::default();
     // The session of a coding agent is the conversation, in which a span is no step.
-    let span = record::id(&node, "spanId").filter(|_| agent.is_none());
+    let span = record::id(&node, "spanId").filter(|_| agent.is_none() && in_session);
     let mut step = span.and_then(|id| StepId::new(id.as_ref()).ok());
     let is_of_span = step.is_some();
     if let Some(agent) = agent {
         let report = name.text.and_then(|name| coding_agents::report(agent, name));
         let read = agent_log::read(agent, report, record::attributes(&node), source);
-        (step, session, after) = (read.step, read.session, read.meanings);
+        (step, session, after) = (read.step.filter(|_| in_session), read.session, read.meanings);
     }
     let mut call = None;
-    match what {
+    // Without a session there is no step, so the note keeps everything.
+    match what.filter(|_| in_session) {
         Some(Happening::Details) => {
             let (input, output) = (said.input(), said.output());
             if !is_of_span && reports_answer(&said, &output) {
                 step = call_step(&said, agent, source);
                 call = step.clone();
             }
-            choose(&said, precedence(Rank::Log, order), at, step.as_ref(), &output.messages, &mut after);
+            choose(&said, precedence(Rank::Log, order), source, step.as_ref(), &output.messages, &mut after);
             session.answer = session.answer.or_else(|| messages::answer(&output.messages));
             // A coding agent has a record of its own for the prompt.
             if agent.is_none() {
@@ -85,7 +88,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
         Some(Happening::Choice) => {
             let answers: Vec<Message> = message.iter().cloned().collect();
             // The index of a choice matters only for the output of the step, below.
-            choose(&said, precedence(Rank::Log, order), at, step.as_ref(), &answers, &mut after);
+            choose(&said, precedence(Rank::Log, order), source, step.as_ref(), &answers, &mut after);
             session.answer = messages::answer(&answers);
             input_output.1 = messages::text(&answers);
         }
@@ -133,7 +136,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     if let Some(severity) = severity.filter(|text| !is_level(text, level_word.as_deref())) {
         attributes.insert("otel.severity_text".to_owned(), Json::text(severity));
     }
-    if agent.is_some() {
+    if agent.is_some() || !in_session {
         // Neither the session nor the step has them.
         for (own, member) in [("otel.trace_id", "traceId"), ("otel.span_id", "spanId")] {
             attributes.extend(record::id(&node, member).map(|id| (own.to_owned(), Json::text(&id))));
@@ -182,8 +185,8 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     if agent.is_some() || !is_of_trace && conversation.is_some() {
         let began_at = session.began_at.or(at);
         let rank = if session.is_start { Rank::Run } else { Rank::Log };
-        // Negated, so that the earliest record stands.
-        let order = began_at.map_or(0, |at| at.micros().saturating_mul(-1_000));
+        // Negated, so that the earliest record stands. One without a time is the last.
+        let order = began_at.map_or(i64::MIN, |at| at.micros().saturating_mul(-1_000));
         meanings.push(Meaning {
             precedence: Some(precedence(rank, order)),
             at: began_at,
@@ -194,8 +197,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
         let started =
             SessionStarted { conversation, input: session.input, labels, ..SessionStarted::default() };
         meanings.push(Meaning {
-            // Negated, so that the earliest record stands.
-            precedence: Some(precedence(Rank::Log, -order)),
+            precedence: Some(precedence(Rank::Log, earliest(time))),
             at: None,
             event: Cow::Owned(Event::SessionStarted(started)),
         });
@@ -342,20 +344,20 @@ fn started(
 fn choose(
     said: &Said<'_>,
     precedence: Precedence,
-    at: Option<Timestamp>,
+    source: Source<'_>,
     step: Option<&StepId>,
     answers: &[Message],
     meanings: &mut Vec<Meaning<'static>>,
 ) {
-    let chooser = decisions::Chooser {
+    let mut chooser = decisions::Chooser {
         precedence,
-        at,
+        at: source.at,
         step: step.cloned(),
         actor: said.see_text(Field::Model),
-        options: decisions::offered(said),
         repeats: decisions::Repeats::Nothing,
+        room: decisions::Room::of(source.bytes),
     };
-    decisions::tools(&chooser, answers, meanings);
+    decisions::tools(&mut chooser, &decisions::offered(said), answers, meanings);
 }
 
 /// The body: a text as it is, any other value as JSON.

@@ -34,14 +34,18 @@ impl Reading<'_> {
     /// The precedence of the span as a source of `rank`. Among spans of one rank `prefer` decides.
     pub(super) fn precedence(&self, rank: Rank, prefer: Prefer) -> Precedence {
         let nanos = |time: Option<u64>| i64::try_from(time.unwrap_or(0)).unwrap_or(i64::MAX);
-        // Negated, so that the earliest start is the greatest precedence.
         let order = match prefer {
-            Prefer::First => -nanos(self.span.started),
+            Prefer::First => earliest(self.span.started),
             Prefer::Last => nanos(self.span.ended),
             Prefer::Innermost => nanos(self.span.started),
         };
         Precedence { rank, order, speaker: speaker(&self.span.id) }
     }
+}
+
+/// The order by which the earliest of several times is the greatest precedence, and no time the least.
+pub(super) fn earliest(nanos: Option<u64>) -> i64 {
+    nanos.map_or(i64::MIN, |nanos| -i64::try_from(nanos).unwrap_or(i64::MAX))
 }
 
 /// The preference among several spans of one rank.

@@ -16,6 +16,7 @@ use crate::limits::TOKENS_MAX;
 const FINISH_REASONS: &str = "gen_ai.response.finish_reasons";
 
 /// Attributes, each of which was looked up once.
+#[derive(Clone)]
 pub(super) struct Said<'n> {
     all: Vec<Attribute<'n>>,
     families: [Flattened<'n>; Family::COUNT],
@@ -25,6 +26,7 @@ pub(super) struct Said<'n> {
     finish_reasons: Vec<String>,
 }
 
+#[derive(Clone)]
 struct Attribute<'n> {
     name: &'n str,
     value: Any<'n>,

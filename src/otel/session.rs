@@ -124,10 +124,12 @@ pub(super) fn add(
         error: reading.error.as_ref().and_then(StepFailure::text).filter(|_| reading.status != StepEnd::Ok),
         ..SessionEnded::default()
     };
-    // Some SDKs report success of the whole whatever became of the agent within it. Such a span neither names an
+    // Some SDKs report success of the whole even if the agent within it failed. Such a span neither names an
     // agent nor has an output. Any other states itself how the work ended, whatever runs within it state.
     if is_whole && (is_agent_named || summary.is_some()) {
-        let precedence = Precedence { order: i64::MAX, ..reading.precedence(Rank::Run, Prefer::Last) };
+        // Above all runs, and the root above a span that stands in for it.
+        let order = if rank == Rank::Root { i64::MAX } else { i64::MAX - 1 };
+        let precedence = Precedence { order, ..reading.precedence(Rank::Run, Prefer::Last) };
         meanings.push(Meaning {
             precedence: Some(precedence),
             at: reading.ended_at,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::conventions::{Field, Happening};
+use super::decisions::Room;
 use super::events::{self, Left, ShownEvents};
 use super::failure::{self, StepFailure};
 use super::node::{Node, write_list, write_text};
@@ -53,9 +54,23 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     .or_else(|| entity(&mut said));
     // The span's own name is kept as an attribute only if the step has another one.
     let has_own_name = module.as_deref().is_none_or(|module| module == span.name);
-    let (input, output) = (said.input(), said.output());
+    let input = said.input();
+    let model = said.take_text(Field::Model);
+    // A span that was sent when it started has no end yet: its step still runs. What only an end has is read all the
+    // same, but it stays in the rest.
+    let unended = span.ended.is_none().then(|| said.clone());
+    let output = said.output();
     let (message_input, message_output) = events::messages(&span);
     said.keep_finish_reasons(&message_output);
+    let mut tokens = |field, members: &[&str]| said.take_tokens(field).or_else(|| said.see_tokens(members));
+    let tokens_input = tokens(Field::TokensInput, TOKENS_IN);
+    let tokens_output = tokens(Field::TokensOutput, TOKENS_OUT);
+    let tokens_cache_read = tokens(Field::TokensCacheRead, TOKENS_CACHE_READ);
+    let tokens_cache_write = tokens(Field::TokensCacheWrite, TOKENS_CACHE_WRITE);
+    let tokens_reasoning = tokens(Field::TokensReasoning, TOKENS_REASONING);
+    let cost_usd = said.take_number(Field::Cost).or_else(|| said.see_member(Field::CostDetails, &["total"]));
+    let has_ended = unended.is_none();
+    said = unended.unwrap_or(said);
     let error = failure::failure(&span, &said);
     let status = match failure::has_failed(&span, &said) {
         true if error.as_ref().is_some_and(StepFailure::is_cancellation) => StepEnd::Cancelled,
@@ -63,7 +78,8 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         false => StepEnd::Ok,
     };
     // Messages in attributes count before messages that came as events of the span.
-    let shown_events = ShownEvents { input: input.text.is_none(), output: output.text.is_none() };
+    let shown_events =
+        ShownEvents { input: input.text.is_none(), output: has_ended && output.text.is_none() };
     let answers = if output.messages.is_empty() { message_output } else { output.messages };
     let asked = if input.messages.is_empty() { &message_input } else { &input.messages };
     let question = super::messages::question(asked).or_else(|| said.prompt());
@@ -76,7 +92,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         kind,
         work,
         module: module.unwrap_or_else(|| span.name.to_owned()),
-        model: said.take_text(Field::Model),
+        model,
         input: input.text.or_else(|| super::messages::text(&message_input)),
         output: output.text.or_else(|| super::messages::text(&answers)),
         question,
@@ -90,16 +106,9 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
 
     // For its own step a span has the highest rank. If it was sent several times, the last end stands.
     let own = reading.precedence(Rank::Root, Prefer::Last);
-    let mut tokens = |field, members: &[&str]| said.take_tokens(field).or_else(|| said.see_tokens(members));
-    let tokens_input = tokens(Field::TokensInput, TOKENS_IN);
-    let tokens_output = tokens(Field::TokensOutput, TOKENS_OUT);
-    let tokens_cache_read = tokens(Field::TokensCacheRead, TOKENS_CACHE_READ);
-    let tokens_cache_write = tokens(Field::TokensCacheWrite, TOKENS_CACHE_WRITE);
-    let tokens_reasoning = tokens(Field::TokensReasoning, TOKENS_REASONING);
-    let cost_usd = said.take_number(Field::Cost).or_else(|| said.see_member(Field::CostDetails, &["total"]));
     let mut after = Vec::new();
     session::add(&reading, &said, &resource, &scope, named_agent, &mut after);
-    decisions::add(&reading, &said, &mut after);
+    decisions::add(&reading, &said, Room::of(event.span.as_str().len()), &mut after);
     findings::add(&reading, &mut said, &mut after);
     // After all others: the rest has what no call above has taken.
     let started = StepStarted {
@@ -118,8 +127,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         at: reading.started_at,
         event: Cow::Owned(Event::StepStarted(started)),
     }];
-    // A span that was sent when it started has no end yet: its step still runs.
-    if reading.span.ended.is_some() {
+    if has_ended {
         let ended = StepEnded {
             step: reading.step.clone(),
             status,

@@ -24,7 +24,7 @@ pub(super) fn attributes(of: &Value) -> Vec<Value> {
 }
 
 /// A child span with these attributes and other members.
-fn span(said: Value, members: Value) -> Value {
+pub(super) fn span(said: Value, members: Value) -> Value {
     let mut span = json!({
         "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "00000000000000a1", "parentSpanId": "00000000000000a0",
         "name": "name", "startTimeUnixNano": "1795176000000000000", "endTimeUnixNano": "1795176001000000000",
@@ -76,8 +76,17 @@ fn recorded(event: Event) -> Recorded {
 }
 
 pub(super) fn means(event: impl Into<Event>) -> Means {
-    let recorded = recorded(event.into());
-    let meanings = Meanings::of(&recorded);
+    means_of(&recorded(event.into()))
+}
+
+/// The meaning of a log record that belongs to no session.
+pub(super) fn of_log_alone(record: Value) -> Means {
+    let log = OtelLog { log_record: Json::of(&record).unwrap(), ..OtelLog::default() };
+    means_of(&Recorded { session: None, ..recorded(log.into()) })
+}
+
+fn means_of(recorded: &Recorded) -> Means {
+    let meanings = Meanings::of(recorded);
     Means(
         meanings
             .all()
@@ -90,7 +99,7 @@ pub(super) fn means(event: impl Into<Event>) -> Means {
     )
 }
 
-fn of_span(said: Value, members: Value) -> Means {
+pub(super) fn of_span(said: Value, members: Value) -> Means {
     means(OtelSpan {
         span: Json::of(&span(said, members)).unwrap(),
         resource: Some(
@@ -520,6 +529,48 @@ fn a_span_that_has_not_ended_is_a_step_that_runs() {
 }
 
 #[test]
+fn a_span_that_has_not_ended_keeps_what_only_an_end_has() {
+    let messages = json!([{"role": "assistant", "content": "No.", "tool_calls": [{"id": "call_Yd2Lm1cJ8zQk", "name": "look"}]}]);
+    let means = of_span(
+        json!({
+            "gen_ai.operation.name": "chat", "gen_ai.request.model": "m",
+            "gen_ai.input.messages": [{"role": "user", "content": "Rain?"}], "gen_ai.output.messages": messages,
+            "gen_ai.usage.input_tokens": 3, "gen_ai.usage.cost": 0.5,
+        }),
+        json!({"endTimeUnixNano": "0", "events": [
+            {"name": "gen_ai.choice", "attributes": attributes(&json!({"message": {"role": "assistant", "content": "Yes."}}))},
+        ]}),
+    );
+    let started = means.started();
+    assert_eq!((means.step_ended().len(), means.decisions().len()), (0, 1));
+    assert_eq!((started.input.as_deref(), started.model.as_deref()), (Some("Rain?"), Some("m")));
+    assert!(!started.attributes.contains_key("gen_ai.input.messages"));
+    for (name, text) in [
+        ("gen_ai.output.messages", "No."),
+        ("gen_ai.usage.input_tokens", "3"),
+        ("gen_ai.usage.cost", "0.5"),
+        ("otel.events", "Yes."),
+    ] {
+        let json = started.attributes.get(name).map_or("", Json::as_str);
+        assert!(json.contains(text), "{name}: {json}");
+    }
+}
+
+#[test]
+fn a_root_says_more_of_the_outcome_than_a_span_whose_parent_is_in_another_process() {
+    let order = |members: Value| {
+        let means = of_span(json!({"output.value": "done"}), members);
+        let is_run = |meaning: &&Meaning<'_>| {
+            matches!(*meaning.event, Event::SessionEnded(_)) && meaning.precedence.unwrap().rank == Rank::Run
+        };
+        means.0.iter().find(is_run).unwrap().precedence.unwrap()
+    };
+    let root = order(json!({"parentSpanId": "", "spanId": "00000000000000a1"}));
+    let entry = order(json!({"flags": 0x300, "spanId": "00000000000000f1"}));
+    assert!(root > entry, "{root:?} {entry:?}");
+}
+
+#[test]
 fn frameworks_texts_become_readable() {
     let means = of_span(
         json!({
@@ -578,6 +629,48 @@ fn messages_in_log_records_belong_to_their_step() {
         (details.decisions().len(), details.session_started()[0].conversation.as_deref()),
         (1, Some("chat-1"))
     );
+}
+
+#[test]
+fn a_record_without_a_session_keeps_its_messages_and_names_no_step() {
+    let said = attributes(&json!({
+        "event.name": "gen_ai.client.inference.operation.details",
+        "gen_ai.usage.input_tokens": 3,
+        "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": "Rain?"}]}],
+        "gen_ai.output.messages": [{"role": "assistant", "parts": [{"type": "text", "content": "No."}]}],
+    }));
+    for members in [json!({}), json!({"spanId": "00000000000000a1"})] {
+        let mut record = json!({"timeUnixNano": "1795176000000000000", "attributes": said});
+        record.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        let means = of_log_alone(record);
+        assert_eq!((means.0.len(), &means.notes()[0].step), (1, &None));
+        let attributes = &means.notes()[0].attributes;
+        assert!(attributes["gen_ai.input.messages"].as_str().contains("Rain?"), "{attributes:?}");
+        assert!(attributes["gen_ai.output.messages"].as_str().contains("No."), "{attributes:?}");
+        assert_eq!(attributes["gen_ai.usage.input_tokens"].as_str(), "3");
+        assert_eq!(attributes.contains_key("otel.span_id"), members.get("spanId").is_some());
+    }
+}
+
+#[test]
+fn a_source_without_a_time_is_not_the_earliest() {
+    let order = |means: &Means| {
+        let is_start = |meaning: &&Meaning<'_>| matches!(*meaning.event, Event::SessionStarted(_));
+        means.0.iter().find(is_start).unwrap().precedence.unwrap().order
+    };
+    let at = "1795176000000000000";
+    let said = attributes(&json!({"session.id": "s-1"}));
+    let in_trace = json!({"traceId": "5b8efff798038103d269b633813fc60c", "attributes": said});
+    let with = |mut value: Value, name: &str| {
+        value[name] = json!(at);
+        value
+    };
+    let alone = json!({"attributes": said});
+    for record in [alone, in_trace] {
+        assert!(order(&of_log(record.clone())) < order(&of_log(with(record, "timeUnixNano"))));
+    }
+    let timeless = json!({"startTimeUnixNano": "0"});
+    assert!(order(&of_span(json!({}), timeless)) < order(&of_span(json!({}), json!({}))));
 }
 
 #[test]

@@ -119,6 +119,7 @@ fn text(value: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Text {
+        #[serde(alias = "string_value")]
         string_value: String,
     }
     serde_json::from_str::<Text>(value.get()).ok().map(|text| text.string_value)
@@ -136,6 +137,8 @@ mod tests {
     fn a_conversation_is_the_session_without_a_trace_and_of_a_coding_agent() {
         let plain = r#"{"attributes":[{"key":"session.id","value":{"stringValue":"s-1"}}]}"#;
         assert_eq!(named(plain, "", None, false).as_deref(), Some("s-1"));
+        let defined = r#"{"attributes":[{"key":"session.id","value":{"string_value":"s-1"}}]}"#;
+        assert_eq!(named(defined, "", None, false).as_deref(), Some("s-1"));
         assert_eq!(named(plain, "app.started", Some("app"), true), None);
         assert_eq!(named(plain, "codex.api_request", None, true).as_deref(), Some("s-1"));
         assert_eq!(named(plain, "", Some("com.anthropic.claude_code.events"), true).as_deref(), Some("s-1"));
