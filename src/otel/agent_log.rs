@@ -11,7 +11,7 @@ use super::messages::{self, Message};
 use super::node::Node;
 use super::precedence::{Meaning, Precedence, own_id};
 use super::record::Any;
-use super::unplaced::Shown;
+use super::used::{Side, Used};
 use crate::event::{
     Attributes, ConsideredOption, DecisionId, DecisionMade, Event, Json, Severity, StepEnd, StepEnded,
     StepId, StepKind, StepStarted, Timestamp,
@@ -276,12 +276,14 @@ impl Answers {
         let name = coding_agents::names(Fact::Output).iter().find(|name| facts.named(name).is_some());
         let raw = facts.take_text(Fact::Output);
         let node = raw.as_deref().and_then(Node::parse_structure);
-        let messages = node.as_ref().map(messages::messages).unwrap_or_default();
+        // Finish reasons stay with their messages: a step of a log record has no other place for them.
+        let mut used = Used::new(Side::Input);
+        let messages = node.as_ref().map(|node| messages::messages(node, &mut used)).unwrap_or_default();
         let Some((text, node)) = messages::text(&messages).zip(node) else {
             return Answers { text: raw, messages: Vec::new(), rest: Attributes::new() };
         };
-        let left = Shown::new(&text).unplaced("", &node);
-        let rest = name.zip(left).map(|(name, left)| ((*name).to_owned(), Json::written(left.to_json())));
+        let rest = name.zip(used.rest(&node));
+        let rest = rest.map(|(name, rest)| ((*name).to_owned(), Json::written(rest.to_json())));
         Answers { text: Some(text), messages, rest: rest.into_iter().collect() }
     }
 

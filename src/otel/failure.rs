@@ -9,10 +9,6 @@ use super::record::{self, Any, Span, SpanStatus};
 use super::said::Said;
 use crate::event::{Event, FindingId, FindingRaised, Json, Severity, StepId, Timestamp};
 
-/// The attributes of an exception that a failure has.
-pub(super) const EXCEPTION_ATTRIBUTES: [&str; 4] =
-    ["exception.type", "error.type", "exception.message", "exception.stacktrace"];
-
 /// The id of the finding about the error of a step. A span and its log records report the same error, so it is one
 /// finding a step.
 pub(crate) fn error_finding_id(step: &str) -> String {
@@ -121,6 +117,16 @@ impl StepFailure {
         is_in(&start) && trace.is_none_or(|trace| is_in(&trace))
     }
 
+    /// Returns true if it has the value of an attribute of its exception.
+    fn has_attribute(&self, name: &str, value: &str) -> bool {
+        match name {
+            "exception.type" | "error.type" => value.is_empty() || self.class.as_deref() == Some(value),
+            "exception.message" => self.has(value),
+            "exception.stacktrace" => value.is_empty() || self.stacktrace.as_deref() == Some(value),
+            _ => false,
+        }
+    }
+
     /// The class and the message, as one text.
     pub(super) fn text(&self) -> Option<String> {
         match (&self.class, &self.message) {
@@ -184,6 +190,15 @@ pub(super) fn exception_event<'n>(span: &Span<'n>) -> Option<&'n Node<'n>> {
 fn exception(event: &Node<'_>) -> Option<StepFailure> {
     let at = record::time(record::nanos(event, "timeUnixNano"));
     StepFailure::of_exception(record::attributes(event), at)
+}
+
+/// The attributes of the exception that a span ended with, except those that its failure has.
+pub(super) fn rest_of_exception<'n>(event: &'n Node<'n>) -> impl Iterator<Item = (&'n str, Any<'n>)> {
+    let failure = exception(event);
+    let is_in = move |name: &str, value: Any<'_>| {
+        failure.as_ref().is_some_and(|failure| failure.has_attribute(name, &value.shown()))
+    };
+    record::attributes(event).filter(move |(name, value)| !is_in(name, *value))
 }
 
 /// Returns whether a span failed. An error type, or an error level, without an error status is a failure too, unless

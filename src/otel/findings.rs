@@ -9,6 +9,7 @@ use super::precedence::{Meaning, Precedence, Rank, fingerprint, own_id};
 use super::reading::{Prefer, Reading};
 use super::record::{self, Any};
 use super::said::Said;
+use super::used::{Side, Used};
 use crate::event::{Event, FindingId, FindingRaised, Json, Outcome, Severity, StepId, Timestamp};
 
 /// The attributes of the event of a result that its finding has.
@@ -19,10 +20,6 @@ pub(super) const RESULT_ATTRIBUTES: [&str; 5] = [
     "gen_ai.evaluation.explanation",
     "error.type",
 ];
-
-/// The members of an annotation that its finding has.
-const MEMBERS: [&str; 8] =
-    ["name", "label", "score", "explanation", "reason", "annotator_kind", "identifier", "metadata"];
 
 /// Returns true if the event becomes a finding.
 pub(super) fn is_result(event: &Node<'_>) -> bool {
@@ -53,10 +50,11 @@ struct Judged {
 }
 
 impl Evaluation {
-    fn read(node: &Node<'_>) -> Option<Evaluation> {
+    /// Reads a result, and marks what its finding has of it.
+    fn read(node: &Node<'_>, used: &mut Used) -> Option<Evaluation> {
         // OpenInference wraps a result in `annotation` or `evaluation`.
         let node = ["annotation", "evaluation"].iter().find_map(|name| node.get(name)).unwrap_or(node);
-        let text = |name| node.get(name).map(messages::shown).filter(|text| !text.is_empty());
+        let mut text = |name| used.member(node, &[name]).map(messages::shown).filter(|text| !text.is_empty());
         let found = Evaluation {
             name: text("name"),
             label: text("label"),
@@ -199,11 +197,13 @@ pub(super) fn add(reading: &Reading<'_>, said: &mut Said<'_>, meanings: &mut Vec
         (Family::ConversationResults, Some("conversation")),
     ] {
         let Some(list) = said.see_family(family) else { continue };
-        let list = list.list().unwrap_or_default();
-        let evaluations: Vec<Evaluation> = list.iter().filter_map(Evaluation::read).collect();
+        let items = list.list().unwrap_or_default();
+        let mut used = Used::new(Side::Output);
+        let evaluations: Vec<Evaluation> =
+            items.iter().filter_map(|item| Evaluation::read(item, &mut used)).collect();
         // An item that is no result stays in the attributes, and with it the others.
-        if evaluations.len() == list.len() {
-            said.take_members(family, &MEMBERS);
+        if evaluations.len() == items.len() {
+            said.take_family(family, &list, &used);
         }
         for evaluation in evaluations {
             has_results |= scope.is_none();
@@ -213,7 +213,8 @@ pub(super) fn add(reading: &Reading<'_>, said: &mut Said<'_>, meanings: &mut Vec
     // The output of an evaluator is its result only if no annotation of the step reports one.
     if reading.work == Work::Evaluation && !has_results {
         let output = said.see(Field::Output).map(|value| value.shown().into_owned()).unwrap_or_default();
-        let read = Node::parse_structure(&output).as_ref().and_then(Evaluation::read);
+        let read = Node::parse_structure(&output);
+        let read = read.and_then(|node| Evaluation::read(&node, &mut Used::new(Side::Output)));
         let evaluation = match read {
             Some(read) => Evaluation { name: read.name.or_else(|| Some(reading.module.clone())), ..read },
             // No result in the form of an object: the output is a bare label or score.

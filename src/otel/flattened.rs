@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::node::Node;
 use super::record::Any;
+use super::used::Used;
 
 /// A part of an attribute's name: an index of a list, or the name of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,13 +17,14 @@ enum Segment<'n> {
 /// A list that came as one attribute per value, put together again.
 #[derive(Clone, Default)]
 pub(super) struct Flattened<'n> {
-    value: Option<Any<'n>>,
+    /// The attribute with this name, by its place among all.
+    value: Option<(usize, Any<'n>)>,
     parts: BTreeMap<Segment<'n>, Flattened<'n>>,
 }
 
 impl<'n> Flattened<'n> {
     /// Adds an attribute by the rest of its name, such as `0.message.role`.
-    pub(super) fn add(&mut self, path: &'n str, value: Any<'n>) {
+    pub(super) fn add(&mut self, path: &'n str, attribute: usize, value: Any<'n>) {
         let mut place = self;
         // Deeper than any convention goes. `to_node` recurses once per level, so a sender must not choose the
         // depth.
@@ -33,7 +35,7 @@ impl<'n> Flattened<'n> {
             let segment = segment.parse().map_or(Segment::Name(segment), Segment::Index);
             place = place.parts.entry(segment).or_default();
         }
-        place.value = Some(value);
+        place.value = Some((attribute, value));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -57,7 +59,7 @@ impl<'n> Flattened<'n> {
                     })
                     .collect(),
             ),
-            (Some(value), None) => match value.text() {
+            (Some((_, value)), None) => match value.text() {
                 Some(text) => Node::Text(Cow::Borrowed(text)),
                 None => match value.number() {
                     Some(number) => Node::Float(number),
@@ -65,6 +67,31 @@ impl<'n> Flattened<'n> {
                 },
             },
             (None, None) => Node::Null,
+        }
+    }
+
+    /// The places of the attributes whose values are marked in `node`, which [`to_node`](Self::to_node) made.
+    pub(super) fn used(&self, node: &Node<'_>, used: &Used, places: &mut Vec<usize>) {
+        let is_name = |segment: &Segment<'_>| matches!(segment, Segment::Name(_));
+        match node {
+            // A node that is marked as a whole has no marks within.
+            _ if used.has(node) => self.add_all(places),
+            Node::List(items) => {
+                self.parts.values().zip(items).for_each(|(part, item)| part.used(item, used, places));
+            }
+            Node::Object(members) => {
+                let parts = self.parts.iter().filter(|(segment, _)| is_name(segment));
+                parts.zip(members).for_each(|((_, part), (_, member))| part.used(member, used, places));
+            }
+            _ => {}
+        }
+    }
+
+    fn add_all(&self, places: &mut Vec<usize>) {
+        // Of a value with parts below it, only the parts are in the list.
+        match &self.value {
+            Some((place, _)) if self.parts.is_empty() => places.push(*place),
+            _ => self.parts.values().for_each(|part| part.add_all(places)),
         }
     }
 }

@@ -13,8 +13,9 @@ use super::precedence::{Meaning, Precedence, Rank, fingerprint};
 use super::reading::earliest;
 use super::record::{self, Any};
 use super::said::{Content, Said};
-use super::session::of_resource;
-use super::{blob, decisions, findings};
+use super::session::{Resource, of_resource};
+use super::used::{Side, Used};
+use super::{blob, decisions, findings, origin};
 use crate::event::{
     Attributes, Event, Json, NoteLogged, OtelLog, SessionEnded, SessionStarted, Severity, StepEnd, StepEnded,
     StepId, StepKind, StepStarted, Timestamp,
@@ -22,6 +23,9 @@ use crate::event::{
 
 /// Words for OTLP's severity numbers. Each word stands for four numbers, from 1.
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warning", "error", "critical"];
+
+/// The flag of a record whose trace is sampled.
+const IS_SAMPLED: u64 = 1;
 
 pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>) -> Vec<Meaning<'static>> {
     let Some(mut node) = Node::parse(event.log_record.as_str()) else { return Vec::new() };
@@ -48,7 +52,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     let mut said = Said::new(record::attributes(&node), scope.text_of("name").unwrap_or_default());
     let body_text = body(&node);
     let body_node = body_text.as_deref().and_then(Node::parse_structure);
-    let message = body_node.as_ref().and_then(Message::read);
+    let message = body_node.as_ref().and_then(|body| Message::read(body, &mut Used::new(Side::Input)));
 
     let mut meanings = Vec::new();
     // Decisions, findings and failures come last: the first meaning is the one that the record is about.
@@ -126,15 +130,25 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     // A record whose messages are in no step keeps them with its note.
     let is_placed = is_of_span || call.is_some();
     let mut attributes = if is_placed {
-        note_attributes(event, &said, &name, &scope)
+        note_attributes(event, &node, &said, &name, &scope)
     } else {
         let whole = Said::new(record::attributes(&node), scope.text_of("name").unwrap_or_default());
-        note_attributes(event, &whole, &name, &scope)
+        note_attributes(event, &node, &whole, &name, &scope)
     };
-    let level_word = level(&node);
+    let number = severity_number(&node);
+    let level_word = level(&node, number);
     let severity = node.field("severityText").and_then(Node::text).filter(|text| !text.is_empty());
     if let Some(severity) = severity.filter(|text| !is_level(text, level_word.as_deref())) {
         attributes.insert("otel.severity_text".to_owned(), Json::text(severity));
+    }
+    // The level has the first number of each word, and every record of a sampled trace has the first flag.
+    let number = number.filter(|number| number % 4 != 1 || *number > 24);
+    let flags = node.field("flags").and_then(Node::unsigned).filter(|flags| flags & !IS_SAMPLED != 0);
+    let dropped = node.field("droppedAttributesCount").and_then(Node::unsigned).filter(|count| *count > 0);
+    for (name, number) in
+        [("otel.severity_number", number), ("otel.flags", flags), ("otel.dropped_attributes_count", dropped)]
+    {
+        attributes.extend(number.map(|number| (name.to_owned(), Json::written(number.to_string()))));
     }
     if agent.is_some() || !in_session {
         // Neither the session nor the step has them.
@@ -184,13 +198,14 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     }
     if agent.is_some() || !is_of_trace && conversation.is_some() {
         let began_at = session.began_at.or(at);
+        let resource = Resource { node: &resource, schema_url: event.resource_schema_url.as_deref() };
         let rank = if session.is_start { Rank::Run } else { Rank::Log };
         // Negated, so that the earliest record stands. One without a time is the last.
         let order = began_at.map_or(i64::MIN, |at| at.micros().saturating_mul(-1_000));
         meanings.push(Meaning {
             precedence: Some(precedence(rank, order)),
             at: began_at,
-            event: Cow::Owned(Event::SessionStarted(started(session, &said, agent, &resource, &scope))),
+            event: Cow::Owned(Event::SessionStarted(started(session, &said, agent, resource, &scope))),
         });
     } else if conversation.is_some() || session.input.is_some() || said.see_text(Field::User).is_some() {
         let labels = said.see_text(Field::User).map(|user| ("user".to_owned(), user)).into_iter().collect();
@@ -311,10 +326,10 @@ fn started(
     facts: SessionFacts,
     said: &Said<'_>,
     agent: Option<&Agent>,
-    resource: &Node<'_>,
+    resource: Resource<'_>,
     scope: &Node<'_>,
 ) -> SessionStarted {
-    let process = Said::new(record::attributes(resource), "");
+    let process = Said::new(record::attributes(resource.node), "");
     let labels =
         [("user", said.see_text(Field::User)), ("environment", of_resource(&process, Field::Environment))]
             .into_iter()
@@ -323,9 +338,7 @@ fn started(
     let is_own_version = agent.is_none_or(|agent| agent.service_version == Version::OfAgent);
     let service_version = of_resource(&process, Field::ServiceVersion).filter(|_| is_own_version);
     let mut attributes = facts.settings;
-    for (name, value) in record::attributes(resource) {
-        attributes.insert(name.to_owned(), Json::written(value.to_json()));
-    }
+    origin::add_to_session(resource.node, resource.schema_url, &mut attributes);
     SessionStarted {
         profile: of_resource(&process, Field::Service),
         input: facts.input,
@@ -375,19 +388,21 @@ fn body(node: &Node<'_>) -> Option<String> {
         .map(|(_, value)| value.shown().into_owned())
 }
 
+/// The number of the severity. Zero is none.
+fn severity_number(node: &Node<'_>) -> Option<u64> {
+    let severity = node.field("severityNumber")?;
+    let Some(name) = severity.text().and_then(|name| name.strip_prefix("SEVERITY_NUMBER_")) else {
+        return severity.unsigned().filter(|number| *number > 0);
+    };
+    // A digit at the end picks one of the four numbers of a word; the first has none.
+    let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let place = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"].iter().position(|own| *own == word)?;
+    let digit: u64 = name.strip_prefix(word).and_then(|digit| digit.parse().ok()).unwrap_or(1);
+    u64::try_from(place * 4).ok()?.checked_add(digit)
+}
+
 /// The level, by the severity number, or else by the severity text.
-fn level(node: &Node<'_>) -> Option<String> {
-    let number = node.field("severityNumber").and_then(|severity| match severity.text() {
-        Some(name) if name.starts_with("SEVERITY_NUMBER_") => {
-            // A digit at the end picks one of the four numbers of a word, which does not matter here.
-            let name =
-                name.trim_start_matches("SEVERITY_NUMBER_").trim_end_matches(|c: char| c.is_ascii_digit());
-            let place =
-                ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"].iter().position(|own| *own == name)?;
-            u64::try_from(place * 4 + 1).ok()
-        }
-        _ => severity.unsigned(),
-    });
+fn level(node: &Node<'_>, number: Option<u64>) -> Option<String> {
     match number {
         Some(number @ 1..=24) => usize::try_from((number - 1) / 4)
             .ok()
@@ -412,24 +427,19 @@ fn is_level(text: &str, level: Option<&str>) -> bool {
     level == Some(text)
 }
 
-fn note_attributes(event: &OtelLog, said: &Said<'_>, name: &Name<'_>, scope: &Node<'_>) -> Attributes {
+fn note_attributes(
+    event: &OtelLog,
+    node: &Node<'_>,
+    said: &Said<'_>,
+    name: &Name<'_>,
+    scope: &Node<'_>,
+) -> Attributes {
     let mut attributes = event.attributes.clone();
     attributes.extend(said.rest());
     for (own, name) in [("event.name", name.text), ("eventName", name.other)] {
         attributes.extend(name.map(|name| (own.to_owned(), Json::text(name))));
     }
-    for (own, member) in [("otel.scope.name", "name"), ("otel.scope.version", "version")] {
-        if let Some(text) = scope.text_of(member).filter(|text| !text.is_empty()) {
-            attributes.insert(own.to_owned(), Json::text(text));
-        }
-    }
-    let of_scope: Vec<_> = record::attributes(scope).map(|(name, value)| (name, value.to_json())).collect();
-    if !of_scope.is_empty() {
-        let members = of_scope.iter().map(|(name, json)| {
-            (Cow::Borrowed(*name), Node::parse(json).unwrap_or(Node::Text(Cow::Borrowed(json.as_str()))))
-        });
-        let json = Node::Object(members.collect()).to_json();
-        attributes.insert("otel.scope.attributes".to_owned(), Json::written(json));
-    }
+    record::add_malformed("otel.malformed_attributes", node, &mut attributes);
+    origin::add("otel.scope", scope, event.scope_schema_url.as_deref(), &mut attributes);
     attributes
 }

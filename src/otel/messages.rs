@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::node::Node;
+use super::used::Used;
 
 /// A model's request to call a tool.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,16 +64,18 @@ fn role_of(class: &str) -> Option<&'static str> {
 }
 
 impl Message {
-    /// Reads a message in any of the shapes that are known; None for everything else.
-    pub(super) fn read(node: &Node<'_>) -> Option<Message> {
+    /// Reads a message in any of the shapes that are known; None for everything else. Marks what the message has of
+    /// the node, and the members for which the form of its text stands.
+    pub(super) fn read(node: &Node<'_>, used: &mut Used) -> Option<Message> {
         // OpenInference and the choices of OpenAI's answers wrap a message in `message`. The recursion ends,
         // because the JSON parser bounds the depth of a node.
         if let Some(inner @ Node::Object(_)) = node.get("message") {
-            let message = Message::read(inner)?;
-            let finish_reason = message.finish_reason.clone().or_else(|| finish_reason(node));
+            let message = Message::read(inner, used)?;
+            used.member(node, &["index"]);
+            let finish_reason = message.finish_reason.clone().or_else(|| used.finish_reason(node));
             return Some(Message { finish_reason, ..message });
         }
-        if let Some(item) = Message::item(node) {
+        if let Some(item) = Message::item(node, used) {
             return Some(item);
         }
         // LangChain: {"type": "human", "data": {…}}, and {"lc": 1, "id": […, "HumanMessage"], "kwargs": {…}}.
@@ -86,7 +89,8 @@ impl Message {
         if let (Some(role), Some(inner @ Node::Object(_))) =
             (class, node.get("data").or_else(|| node.get("kwargs")))
         {
-            return Some(Message { role: Some(role.to_owned()), ..Message::body(inner) });
+            used.text(node, &["type"]);
+            return Some(Message { role: Some(role.to_owned()), ..Message::body(inner, used) });
         }
         let role = node.text_of("role");
         let is_call = node.get("tool_calls").is_some() || node.get("function_call").is_some();
@@ -94,11 +98,12 @@ impl Message {
         if role.is_none() && !is_call && (node.get("content").is_none() || node.get("parts").is_some()) {
             return None;
         }
-        Some(Message { role: role.or(class).map(str::to_owned), ..Message::body(node) })
+        used.text(node, &["role"]);
+        Some(Message { role: role.or(class).map(str::to_owned), ..Message::body(node, used) })
     }
 
     /// Reads an item of OpenAI's Responses API that is no message by itself: a call, its result, or reasoning.
-    fn item(node: &Node<'_>) -> Option<Message> {
+    fn item(node: &Node<'_>, used: &mut Used) -> Option<Message> {
         let mut message = Message::default();
         let role = match node.text_of("type")? {
             "function_call" if node.get("arguments").is_some() => "assistant",
@@ -106,146 +111,164 @@ impl Message {
             "function_call_output" => "tool",
             _ => return None,
         };
-        message.part(node);
+        message.part(node, used);
         message.role = Some(role.to_owned());
         Some(message)
     }
 
     /// Reads the attributes of an event that is one message. Its text may be in `message`, as a text or as parts.
-    pub(super) fn of_event(node: &Node<'_>) -> Option<Message> {
+    pub(super) fn of_event(node: &Node<'_>, used: &mut Used) -> Option<Message> {
         let Some(parts @ (Node::Text(_) | Node::List(_))) = node.get("message") else {
-            return Message::read(node);
+            return Message::read(node, used);
         };
-        let role = node.text_of("role").map(str::to_owned);
-        Some(Message { role, finish_reason: finish_reason(node), ..Message::of_parts(parts) })
+        used.member(node, &["index"]);
+        let role = used.text(node, &["role"]).map(str::to_owned);
+        let finish_reason = used.finish_reason(node);
+        Some(Message { role, finish_reason, ..Message::of_parts(parts, used) })
     }
 
-    fn body(node: &Node<'_>) -> Message {
-        let mut message = Message { finish_reason: finish_reason(node), ..Message::default() };
+    fn body(node: &Node<'_>, used: &mut Used) -> Message {
+        let mut message = Message { finish_reason: used.finish_reason(node), ..Message::default() };
+        used.text(node, &["type"]);
         // A message may have content and calls: models comment on the calls that they make.
         for part in ["content", "parts", "contents"].iter().filter_map(|name| node.get(name)) {
-            let again = Message::of_parts(part);
-            // Some programs send the same text in two of these members.
-            if again.texts.is_empty() || again.texts != message.texts {
-                message.part(part);
-            }
+            message.add(Message::of_parts(part, used));
         }
         for call in node.get("tool_calls").and_then(Node::list).unwrap_or_default() {
-            message.call(call);
+            message.call(call, used);
         }
         if let Some(call) = node.get("function_call") {
-            message.call(call);
+            message.call(call, used);
         }
         // OpenInference has another form for a single call: two members of the message itself.
-        if let Some(name) = node.text_of("function_call_name") {
+        if let Some(name) = used.text(node, &["function_call_name"]) {
+            let arguments = used.text(node, &["function_call_arguments_json"]);
             message.calls.push(ToolCall {
                 id: None,
                 name: name.to_owned(),
-                arguments: node.text_of("function_call_arguments_json").map(str::to_owned),
+                arguments: arguments.map(str::to_owned),
             });
         }
-        message.texts.extend(node.text_of("refusal").map(str::to_owned));
-        if let Some(reasoning) = node.text_of("reasoning_content").or_else(|| node.text_of("reasoning")) {
-            message.reasoning.push(reasoning.to_owned());
-        }
+        message.texts.extend(used.text(node, &["refusal"]).map(str::to_owned));
+        let reasoning = used.text(node, &["reasoning_content", "reasoning"]);
+        message.reasoning.extend(reasoning.map(str::to_owned));
         message
     }
 
+    /// Adds what another member of the same message has. Some programs send the same in two members.
+    fn add(&mut self, other: Message) {
+        fn extend<T: PartialEq>(own: &mut Vec<T>, other: Vec<T>) {
+            if *own != other {
+                own.extend(other);
+            }
+        }
+        extend(&mut self.texts, other.texts);
+        extend(&mut self.results, other.results);
+        extend(&mut self.reasoning, other.reasoning);
+        extend(&mut self.calls, other.calls);
+    }
+
     /// Makes a message of its parts, without a role.
-    pub(super) fn of_parts(parts: &Node<'_>) -> Message {
+    pub(super) fn of_parts(parts: &Node<'_>, used: &mut Used) -> Message {
         let mut message = Message::default();
-        message.part(parts);
+        message.part(parts, used);
         message
     }
 
     // Recurses once per level of parts. The JSON parser bounds the depth of a node.
-    fn part(&mut self, part: &Node<'_>) {
+    fn part(&mut self, part: &Node<'_>, used: &mut Used) {
+        const TEXTS: [&str; 4] = ["text", "content", "value", "thinking"];
         match part {
-            Node::Text(text) => self.texts.push(text.to_string()),
-            Node::List(parts) => parts.iter().for_each(|part| self.part(part)),
+            Node::Text(text) => {
+                used.mark(part);
+                self.texts.push(text.to_string());
+            }
+            Node::List(parts) => parts.iter().for_each(|part| self.part(part, used)),
             Node::Object(_) => {
                 // OpenInference wraps each part in `message_content`.
                 if let Some(inner) = part.get("message_content") {
-                    return self.part(inner);
+                    return self.part(inner, used);
                 }
                 // Bedrock and Gemini name the type of a part by its only member.
                 if let Some((name, inner)) = only_member(part) {
                     match name {
-                        "toolUse" | "functionCall" | "function_call" => return self.call(inner),
-                        "toolResult" | "functionResponse" | "function_response" => return self.result(inner),
+                        "toolUse" | "functionCall" | "function_call" => return self.call(inner, used),
+                        "toolResult" | "functionResponse" | "function_response" => {
+                            return self.result(inner, used);
+                        }
                         "reasoningContent" => {
-                            let text = inner.get("reasoningText").and_then(|text| text.text_of("text"));
-                            self.reasoning.push(text.map_or_else(|| inner.to_json(), str::to_owned));
+                            let text = inner.get("reasoningText").and_then(|text| used.text(text, &["text"]));
+                            let text = text.map(str::to_owned);
+                            self.reasoning.push(text.unwrap_or_else(|| whole(inner, used)));
                             return;
                         }
                         _ => {}
                     }
                 }
-                let text =
-                    ["text", "content", "value", "thinking"].iter().find_map(|name| part.text_of(name));
-                match part.text_of("type") {
-                    Some("tool_call" | "tool_use" | "function_call" | "tool-call") => self.call(part),
-                    Some("reasoning" | "thinking") => {
-                        match (text, part.get("summary").and_then(Node::list)) {
-                            (Some(text), _) => self.reasoning.push(text.to_owned()),
-                            (None, Some(parts)) => {
-                                self.reasoning.extend(
-                                    parts.iter().filter_map(|part| part.text_of("text")).map(str::to_owned),
-                                );
-                            }
-                            (None, None) => {}
+                match used.text(part, &["type"]) {
+                    Some("tool_call" | "tool_use" | "function_call" | "tool-call") => self.call(part, used),
+                    Some("reasoning" | "thinking") => match used.text(part, &TEXTS) {
+                        Some(text) => self.reasoning.push(text.to_owned()),
+                        None => {
+                            let parts = part.get("summary").and_then(Node::list).unwrap_or_default();
+                            self.reasoning.extend(parts.iter().filter_map(|part| text_part(part, used)));
                         }
-                    }
+                    },
                     Some("tool_call_response" | "tool_result" | "tool-result" | "function_call_output") => {
-                        self.result(part);
+                        self.result(part, used);
                     }
-                    // A text that is null says nothing.
-                    Some("text" | "output_text" | "input_text") if text.is_none() => {}
-                    // A part of an unknown type is shown as JSON, so that no content is lost.
-                    _ => self.texts.push(text.map_or_else(|| part.to_json(), str::to_owned)),
+                    kind => match used.text(part, &TEXTS) {
+                        Some(text) => self.texts.push(text.to_owned()),
+                        // A text that is null says nothing.
+                        None if matches!(kind, Some("text" | "output_text" | "input_text")) => {}
+                        // A part of an unknown type is shown as JSON, so that no content is lost.
+                        None => self.texts.push(whole(part, used)),
+                    },
                 }
             }
-            other => self.texts.push(other.to_json()),
+            other => self.texts.push(whole(other, used)),
         }
     }
 
     /// Adds the result of a tool: a text, JSON, or parts.
-    fn result(&mut self, part: &Node<'_>) {
+    fn result(&mut self, part: &Node<'_>, used: &mut Used) {
         let result = ["response", "result", "output", "content"].iter().find_map(|name| part.get(name));
         match result {
             // Vercel wraps a result in its type.
-            Some(Node::Object(_)) if result.is_some_and(|result| result.text_of("value").is_some()) => {
-                self.results.extend(result.and_then(|result| result.text_of("value")).map(str::to_owned));
+            Some(result @ Node::Object(_)) if result.text_of("value").is_some() => {
+                used.text(result, &["type"]);
+                self.results.extend(used.text(result, &["value"]).map(str::to_owned));
             }
             Some(Node::List(parts)) if parts.iter().all(|part| part.text_of("text").is_some()) => {
-                self.results.extend(parts.iter().filter_map(|part| part.text_of("text")).map(str::to_owned));
+                self.results.extend(parts.iter().filter_map(|part| text_part(part, used)));
             }
-            Some(result) => self.results.push(shown(result)),
-            None => self.results.push(part.to_json()),
+            result => self.results.push(whole(result.unwrap_or(part), used)),
         }
     }
 
-    fn call(&mut self, call: &Node<'_>) {
+    fn call(&mut self, call: &Node<'_>, used: &mut Used) {
         // OpenInference wraps a call in `tool_call`, and OpenAI puts its name and arguments into `function`.
         let call = call.get("tool_call").unwrap_or(call);
         let function = call.get("function").unwrap_or(call);
-        let Some(name) = function.text_of("name").or_else(|| function.text_of("toolName")) else {
+        let Some(name) = used.text(function, &["name", "toolName"]) else {
             // Not a call by any known shape: shown, so that no content is lost.
-            return self.texts.push(call.to_json());
+            return self.texts.push(whole(call, used));
         };
+        used.text(call, &["type"]);
+        used.member(call, &["index"]);
         // A Responses API call has an id of its own beside that of the call.
-        let id = ["call_id", "toolCallId", "toolUseId", "id"].iter().find_map(|name| call.text_of(name));
+        let id = used.text(call, &["call_id", "toolCallId", "toolUseId", "id"]);
         self.calls.push(ToolCall {
             id: id.map(str::to_owned),
             name: name.to_owned(),
-            arguments: ["arguments", "args", "input"].iter().find_map(|name| function.get(name)).map(shown),
+            arguments: used.member(function, &["arguments", "args", "input"]).map(shown),
         });
     }
 
     /// Makes an answer that consists of these calls, and of a text beside them.
-    pub(super) fn of_calls(calls: &Node<'_>, text: Option<String>) -> Option<Message> {
+    pub(super) fn of_calls(calls: &Node<'_>, text: Option<String>, used: &mut Used) -> Option<Message> {
         let mut message = Message { role: Some("assistant".to_owned()), ..Message::default() };
-        calls.list()?.iter().for_each(|call| message.call(call));
+        calls.list()?.iter().for_each(|call| message.call(call, used));
         message.texts.extend(text);
         (!message.calls.is_empty()).then_some(message)
     }
@@ -332,11 +355,6 @@ fn is_tagged(text: &str) -> bool {
             .is_some_and(|rest| rest.ends_with("</"))
 }
 
-fn finish_reason(node: &Node<'_>) -> Option<String> {
-    let names = ["finish_reason", "finishReason", "stop_reason"];
-    names.iter().find_map(|name| node.text_of(name)).filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
 fn only_member<'m, 'n>(node: &'m Node<'n>) -> Option<(&'m str, &'m Node<'n>)> {
     match node {
         Node::Object(members) => match members.as_slice() {
@@ -352,31 +370,49 @@ pub(super) fn shown(node: &Node<'_>) -> String {
     node.text().map_or_else(|| node.to_json(), str::to_owned)
 }
 
+/// A node with all that is in it.
+fn whole(node: &Node<'_>, used: &mut Used) -> String {
+    used.mark(node);
+    shown(node)
+}
+
+/// The text of a part that has one.
+fn text_part(part: &Node<'_>, used: &mut Used) -> Option<String> {
+    let text = used.text(part, &["text"])?;
+    used.text(part, &["type"]);
+    Some(text.to_owned())
+}
+
 /// The messages within a JSON value, searched for down to [`DEPTH_MAX`].
-pub(super) fn messages(node: &Node<'_>) -> Vec<Message> {
+pub(super) fn messages(node: &Node<'_>, used: &mut Used) -> Vec<Message> {
     let mut found = Vec::new();
-    find(node, 0, &mut found);
-    found.retain(|message| !message.is_empty());
+    find(node, 0, &mut found, used);
     found
 }
 
-fn find(node: &Node<'_>, depth: usize, found: &mut Vec<Message>) {
+fn find(node: &Node<'_>, depth: usize, found: &mut Vec<Message>, used: &mut Used) {
     if depth > DEPTH_MAX {
         return;
     }
     match node {
-        Node::List(items) => items.iter().for_each(|item| find(item, depth + 1, found)),
-        Node::Object(_) => match Message::read(node) {
+        Node::List(items) => items.iter().for_each(|item| find(item, depth + 1, found, used)),
+        Node::Object(_) => {
+            let mut own = used.fresh();
             // A message is not searched any further: its parts may look like messages.
-            Some(message) => found.push(message),
-            None => {
+            if let Some(message) = Message::read(node, &mut own) {
+                // One without content is in no text: all of it is the rest.
+                if !message.is_empty() {
+                    found.push(message);
+                    used.merge(own);
+                }
+            } else {
                 if let Some(inner) = AROUND.iter().find_map(|name| {
                     node.get(name).filter(|inner| matches!(inner, Node::List(_) | Node::Object(_)))
                 }) {
-                    find(inner, depth + 1, found);
+                    find(inner, depth + 1, found, used);
                 }
             }
-        },
+        }
         _ => {}
     }
 }
@@ -464,10 +500,11 @@ pub(super) fn only_text<'n>(node: &'n Node<'_>) -> Option<&'n str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::used::Side;
     use super::*;
 
     fn read(text: &str) -> Vec<Message> {
-        messages(&Node::parse(text).unwrap())
+        messages(&Node::parse(text).unwrap(), &mut Used::new(Side::Output))
     }
 
     fn call() -> ToolCall {

@@ -2,7 +2,7 @@
 //! <https://github.com/open-telemetry/opentelemetry-proto>, `metrics/v1/metrics.proto` (1.9).
 
 use super::node::{Node, write_float, write_list, write_text};
-use super::record::{self, Any};
+use super::{origin, record};
 use crate::event::{Attributes, Json, MetricRecorded, Timestamp};
 use crate::limits::ITEMS_MAX;
 
@@ -70,54 +70,6 @@ pub(crate) struct Measured {
     pub(crate) started: u64,
     pub(crate) at: u64,
     pub(crate) recorded: MetricRecorded,
-}
-
-/// The attributes as an object. None if there are none.
-fn object<'n>(attributes: impl Iterator<Item = (&'n str, Any<'n>)>) -> Option<Json> {
-    let mut out = String::new();
-    for (name, value) in attributes {
-        out.push(if out.is_empty() { '{' } else { ',' });
-        write_text(name, &mut out);
-        out.push(':');
-        value.write(&mut out);
-    }
-    if out.is_empty() {
-        return None;
-    }
-    out.push('}');
-    Some(Json::written(out))
-}
-
-/// Adds the attributes of a resource or scope below `prefix`, and all its other members beside them.
-fn add_origin(prefix: &str, json: Option<&str>, into: &mut Attributes) {
-    let Some(node) = json.and_then(Node::parse) else { return };
-    if let Some(attributes) = object(record::attributes(&node)) {
-        into.insert(format!("{prefix}.attributes"), attributes);
-    }
-    add_malformed(&format!("{prefix}.malformed_attributes"), &node, into);
-    let Node::Object(members) = &node else { return };
-    for (name, value) in members {
-        let is_empty = match value {
-            Node::Null | Node::Integer(0) => true,
-            Node::Text(text) => text.is_empty(),
-            Node::List(items) => items.is_empty(),
-            _ => false,
-        };
-        if name != "attributes" && !is_empty {
-            into.insert(format!("{prefix}.{name}"), Json::written(value.to_json()));
-        }
-    }
-}
-
-/// Adds the items of a list of attributes that have no key.
-fn add_malformed(name: &str, node: &Node<'_>, into: &mut Attributes) {
-    let malformed = record::malformed_attributes(node);
-    if malformed.is_empty() {
-        return;
-    }
-    let mut out = String::new();
-    write_list(&malformed, &mut out, |node, out| node.write(out));
-    into.insert(name.to_owned(), Json::written(out));
 }
 
 /// Writes a number that OTLP's JSON may have as a text.
@@ -212,19 +164,16 @@ impl Metric {
             put("description", Json::text(head.description));
         }
         if let Some(node) = head.metadata.and_then(Node::parse)
-            && let Some(metadata) = object(record::attributes(&node))
+            && let Some(metadata) = record::object(record::attributes(&node))
         {
-            put("metadata", metadata);
+            put("metadata", Json::written(metadata));
         }
-        add_origin("otel.resource", origin.resource, &mut attributes);
-        add_origin("otel.scope", origin.scope, &mut attributes);
-        for (name, url) in [
-            ("otel.resource.schema_url", origin.resource_schema_url),
-            ("otel.scope.schema_url", origin.scope_schema_url),
+        for (prefix, json, schema_url) in [
+            ("otel.resource", origin.resource, origin.resource_schema_url),
+            ("otel.scope", origin.scope, origin.scope_schema_url),
         ] {
-            if let Some(url) = url {
-                attributes.insert(name.to_owned(), Json::text(url));
-            }
+            let node = json.and_then(Node::parse).unwrap_or(Node::Null);
+            origin::add(prefix, &node, schema_url, &mut attributes);
         }
         let of_attributes: usize =
             attributes.iter().map(|(name, json)| name.len() + json.as_str().len()).sum();
@@ -363,10 +312,10 @@ fn add_labels(point: &Node<'_>, recorded: &mut MetricRecorded) {
             rest.push((name, value));
         }
     }
-    if let Some(rest) = object(rest.into_iter()) {
-        recorded.attributes.insert("otel.metric.attributes".to_owned(), rest);
+    if let Some(rest) = record::object(rest.into_iter()) {
+        recorded.attributes.insert("otel.metric.attributes".to_owned(), Json::written(rest));
     }
-    add_malformed("otel.metric.malformed_attributes", point, &mut recorded.attributes);
+    record::add_malformed("otel.metric.malformed_attributes", point, &mut recorded.attributes);
 }
 
 #[cfg(test)]

@@ -22,12 +22,13 @@ mod repair;
 mod coding_agents;
 mod node;
 mod record;
+mod origin;
 #[cfg(feature = "server")]
 mod metric;
 mod blob;
 mod flattened;
+mod used;
 mod messages;
-mod unplaced;
 mod said;
 mod failure;
 mod reading;
@@ -42,6 +43,8 @@ mod span;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod rest_tests;
 #[cfg(test)]
 mod coding_agent_tests;
 

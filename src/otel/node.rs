@@ -162,7 +162,7 @@ impl<'a> Node<'a> {
     }
 }
 
-fn is_field(own: &str, name: &str) -> bool {
+pub(super) fn is_field(own: &str, name: &str) -> bool {
     let mut defined = name.bytes().flat_map(|byte| {
         let separator = byte.is_ascii_uppercase().then_some(b'_');
         separator.into_iter().chain([byte.to_ascii_lowercase()])

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::node::{Node, write_float, write_list, write_text};
-use crate::event::Timestamp;
+use super::node::{Node, is_field, write_float, write_list, write_text};
+use crate::event::{Attributes, Json, Timestamp};
 
 /// A value of an attribute.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,11 @@ impl<'n> Any<'n> {
             Some(text) => Cow::Borrowed(text),
             None => Cow::Owned(self.to_json()),
         }
+    }
+
+    /// The JSON of an object or a list, as a text or as OTLP's own.
+    pub(super) fn structure(self) -> Option<Node<'static>> {
+        Node::parse_structure(&self.shown()).map(Node::into_owned)
     }
 
     pub(super) fn boolean(self) -> Option<bool> {
@@ -102,18 +107,10 @@ impl<'n> Any<'n> {
                 let items: Vec<_> = self.items().collect();
                 write_list(&items, out, |item, out| item.write(out));
             }
-            Some(("kvlistValue", _)) => {
-                out.push('{');
-                for (place, (name, value)) in self.members().enumerate() {
-                    if place > 0 {
-                        out.push(',');
-                    }
-                    write_text(name, out);
-                    out.push(':');
-                    value.write(out);
-                }
-                out.push('}');
-            }
+            Some(("kvlistValue", _)) => match object(self.members()) {
+                Some(object) => out.push_str(&object),
+                None => out.push_str("{}"),
+            },
             Some((_, value)) => value.write(out),
             // No value of any known type: kept as it is, unless it is empty.
             None if matches!(self.0, Node::Object(members) if members.is_empty()) => out.push_str("null"),
@@ -160,6 +157,52 @@ pub(super) fn malformed_attributes<'n>(node: &'n Node<'n>) -> Vec<&'n Node<'n>> 
         Some(other) => vec![other],
         None => Vec::new(),
     }
+}
+
+/// Attributes as a JSON object. None if there are none.
+pub(super) fn object<'n>(attributes: impl Iterator<Item = (&'n str, Any<'n>)>) -> Option<String> {
+    let mut out = String::new();
+    for (name, value) in attributes {
+        out.push(if out.is_empty() { '{' } else { ',' });
+        write_text(name, &mut out);
+        out.push(':');
+        value.write(&mut out);
+    }
+    if out.is_empty() {
+        return None;
+    }
+    out.push('}');
+    Some(out)
+}
+
+/// Adds the items of a list of attributes that have no key.
+pub(super) fn add_malformed(name: &str, node: &Node<'_>, into: &mut Attributes) {
+    let malformed = malformed_attributes(node);
+    if !malformed.is_empty() {
+        let mut out = String::new();
+        write_list(&malformed, &mut out, |node, out| node.write(out));
+        into.insert(name.to_owned(), Json::written(out));
+    }
+}
+
+/// The members that have other names than these fields, unless they have the default of their type.
+pub(super) fn others<'m>(
+    node: &'m Node<'_>,
+    fields: &[&str],
+) -> impl Iterator<Item = (&'m str, &'m Node<'m>)> {
+    let members = match node {
+        Node::Object(members) => members.as_slice(),
+        _ => &[],
+    };
+    members.iter().map(|(name, value)| (name.as_ref(), value)).filter(|(name, value)| {
+        let is_default = match value {
+            Node::Null | Node::Integer(0) => true,
+            Node::Text(text) => text.is_empty(),
+            Node::List(items) => items.is_empty(),
+            _ => false,
+        };
+        !is_default && !fields.iter().any(|field| is_field(name, field))
+    })
 }
 
 /// The value of the first attribute with this name that is not empty.

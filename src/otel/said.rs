@@ -2,13 +2,14 @@
 //! has.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::conventions::{self, Family, Field, KINDS, Work};
 use super::flattened::Flattened;
 use super::messages::{self, Message};
 use super::node::Node;
 use super::record::Any;
-use super::unplaced::Shown;
+use super::used::{Side, Used};
 use crate::event::{Attributes, Json, StepKind};
 use crate::limits::TOKENS_MAX;
 
@@ -32,7 +33,6 @@ struct Attribute<'n> {
     value: Any<'n>,
     /// The field that the name stands for, and the rank of the name among those of the field; 0 is best.
     means: Option<(Field, u8)>,
-    family: Option<Family>,
     /// True if a column has the value, whole.
     used: bool,
 }
@@ -60,15 +60,9 @@ impl<'n> Said<'n> {
             if let Some((family, path)) = family
                 && let Some(list) = said.families.get_mut(family as usize)
             {
-                list.add(path, value);
+                list.add(path, said.all.len(), value);
             }
-            said.all.push(Attribute {
-                name,
-                value,
-                means: conventions::field(name, scope),
-                family: family.map(|(family, _)| family),
-                used: false,
-            });
+            said.all.push(Attribute { name, value, means: conventions::field(name, scope), used: false });
         }
         said
     }
@@ -98,9 +92,7 @@ impl<'n> Said<'n> {
 
     /// The JSON of a value that is an object or a list, as a text or as OTLP's own.
     pub(super) fn structure(&self, field: Field) -> Option<Node<'static>> {
-        let value = self.see(field)?;
-        let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
-        Node::parse_structure(&json).map(Node::into_owned)
+        self.see(field)?.structure()
     }
 
     /// The question in an input that is an object with the prompt and other settings of the call.
@@ -149,17 +141,13 @@ impl<'n> Said<'n> {
 
     /// The first of these members of a value that is JSON with numbers. The attribute stays in the rest.
     pub(super) fn see_member(&self, field: Field, names: &[&str]) -> Option<f64> {
-        let value = self.see(field)?;
-        let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
-        let node = Node::parse_structure(&json)?;
+        let node = self.structure(field)?;
         names.iter().find_map(|name| node.get(name)?.number()).filter(|number| number.is_finite())
     }
 
     /// A count of tokens that is a member of a JSON object.
     pub(super) fn see_tokens(&self, names: &[&str]) -> Option<u64> {
-        let value = self.see(Field::Usage)?;
-        let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
-        let node = Node::parse_structure(&json)?;
+        let node = self.structure(Field::Usage)?;
         names.iter().find_map(|name| node.get(name)?.unsigned()).filter(|tokens| *tokens <= TOKENS_MAX)
     }
 
@@ -173,41 +161,26 @@ impl<'n> Said<'n> {
         self.all.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.value)
     }
 
-    /// Takes members of a list that came as one attribute per value, by their names. Others stay in the rest.
-    pub(super) fn take_members(&mut self, family: Family, names: &[&str]) {
-        for attribute in self.all.iter_mut().filter(|attribute| attribute.family == Some(family)) {
-            attribute.used |= attribute.name.rsplit('.').next().is_some_and(|name| names.contains(&name));
+    /// Takes the attributes of a list whose values a reader of the list used. Others stay in the rest.
+    pub(super) fn take_family(&mut self, family: Family, list: &Node<'_>, used: &Used) {
+        let mut places = Vec::new();
+        if let Some(flattened) = self.families.get(family as usize) {
+            flattened.used(list, used, &mut places);
+        }
+        for place in places {
+            if let Some(attribute) = self.all.get_mut(place) {
+                attribute.used = true;
+            }
         }
     }
 
-    /// Takes the attributes of a list of messages whose values the text of the messages shows.
-    fn take_shown(&mut self, family: Family, found: &[Message]) {
-        let text = messages::text(found).unwrap_or_default();
-        let mut shown = Shown::new(&text);
-        for attribute in self.all.iter_mut().filter(|attribute| attribute.family == Some(family)) {
-            let name = attribute.name.rsplit('.').next().unwrap_or_default();
-            let is_call = attribute.name.contains("tool_call.") || attribute.name.contains("tool_calls.");
-            let value = Node::Text(attribute.value.shown());
-            attribute.used |= is_call && name == "id" || shown.unplaced(name, &value).is_none();
-        }
-        self.keep_finish_reasons(found);
-    }
-
-    /// Takes the attribute of these messages. The part of it that their text does not show stays in the rest.
-    fn take_messages(&mut self, field: Field, found: &[Message]) {
-        let Some(name) =
-            self.best(field).and_then(|place| self.all.get(place)).map(|attribute| attribute.name)
-        else {
-            return;
-        };
-        let Some(value) = self.take(field) else { return };
-        let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
-        let text = messages::text(found).unwrap_or_default();
-        let rest = Node::parse_structure(&json).and_then(|node| Shown::new(&text).unplaced("", &node));
-        if let Some(rest) = rest {
+    /// Takes the value of the best name for a field, except this part of it.
+    fn take_except(&mut self, field: Field, rest: Option<Node<'static>>) {
+        let name = self.best(field).and_then(|place| self.all.get(place)).map(|attribute| attribute.name);
+        self.take(field);
+        if let Some((name, rest)) = name.zip(rest) {
             self.parts.push((name, Json::written(rest.to_json())));
         }
-        self.keep_finish_reasons(found);
     }
 
     /// Keeps the reasons why the model stopped after these messages.
@@ -255,15 +228,9 @@ impl<'n> Said<'n> {
         if self.named("gen_ai.tool.call.arguments").is_some() {
             return self.readable(Field::Input, |messages| messages);
         }
-        let mut found = self.messages_in(Field::InputMessages);
-        if found.is_empty()
-            && let Some(list) = self.see_family(Family::InputMessages)
-        {
-            found = messages::messages(&list);
-            // Taken only if messages were found: a list of another shape stays in the rest.
-            if !found.is_empty() {
-                self.take_shown(Family::InputMessages, &found);
-            }
+        let mut found = self.messages_in(Field::InputMessages, Side::Input);
+        if found.is_empty() {
+            found = self.messages_of(Family::InputMessages, Side::Input);
         }
         if found.is_empty() {
             // A transcript is of the whole run: the messages before the first answer went in.
@@ -272,12 +239,12 @@ impl<'n> Said<'n> {
             found.truncate(until);
         }
         if let Some(system) = self.see(Field::System) {
-            let text = system_text(system);
+            let (text, rest) = system_text(system);
             // Without messages, instructions alone would hide a plain input: they are left in the rest.
             if !text.is_empty() && (!found.is_empty() || self.see(Field::Input).is_none()) {
                 let system =
                     Message { role: Some("system".to_owned()), texts: vec![text], ..Message::default() };
-                self.take_messages(Field::System, std::slice::from_ref(&system));
+                self.take_except(Field::System, rest);
                 found.insert(0, system);
             }
         }
@@ -296,14 +263,9 @@ impl<'n> Said<'n> {
         if self.named("gen_ai.tool.call.result").is_some() {
             return self.readable(Field::Output, messages::outcome);
         }
-        let mut found = messages::without_pieces(self.messages_in(Field::OutputMessages));
-        if found.is_empty()
-            && let Some(list) = self.see_family(Family::OutputMessages)
-        {
-            found = messages::messages(&list);
-            if !found.is_empty() {
-                self.take_shown(Family::OutputMessages, &found);
-            }
+        let mut found = messages::without_pieces(self.messages_in(Field::OutputMessages, Side::Output));
+        if found.is_empty() {
+            found = self.messages_of(Family::OutputMessages, Side::Output);
         }
         // Some instrumentations have the texts of an answer as messages, and its calls only in the raw answer.
         if !found.is_empty()
@@ -333,11 +295,11 @@ impl<'n> Said<'n> {
 
     /// The answer whose calls have an attribute of their own, beside that of the text.
     fn calls(&mut self) -> Option<Message> {
-        let value = self.see(Field::ToolCalls)?;
-        let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
-        let answer = Message::of_calls(&Node::parse_structure(&json)?, self.see_text(Field::Output))?;
-        self.take(Field::ToolCalls);
-        self.take(Field::Output);
+        let calls = self.structure(Field::ToolCalls)?;
+        let mut used = Used::new(Side::Output);
+        let answer = Message::of_calls(&calls, self.see_text(Field::Output), &mut used)?;
+        self.take_except(Field::ToolCalls, used.rest(&calls));
+        self.take_text(Field::Output);
         Some(answer)
     }
 
@@ -353,12 +315,33 @@ impl<'n> Said<'n> {
         Some(Message::of_reasoning(reasoning, text))
     }
 
-    fn messages_in(&mut self, field: Field) -> Vec<Message> {
-        let found = self.see(field).map(structured).unwrap_or_default();
+    /// The messages of a value, which is taken if it has any. A value of another shape stays in the rest.
+    fn messages_in(&mut self, field: Field, side: Side) -> Vec<Message> {
+        let Some(node) = self.structure(field) else { return Vec::new() };
+        let mut used = Used::new(side);
+        let found = messages::messages(&node, &mut used);
         if !found.is_empty() {
-            self.take_messages(field, &found);
+            self.take_except(field, used.rest(&node));
         }
+        self.keep(&found, side);
         found
+    }
+
+    /// The messages of a list that came as one attribute per value.
+    fn messages_of(&mut self, family: Family, side: Side) -> Vec<Message> {
+        let Some(list) = self.see_family(family) else { return Vec::new() };
+        let mut used = Used::new(side);
+        let found = messages::messages(&list, &mut used);
+        self.take_family(family, &list, &used);
+        self.keep(&found, side);
+        found
+    }
+
+    /// Keeps what messages have for attributes of other names.
+    fn keep(&mut self, found: &[Message], side: Side) {
+        if side == Side::Output {
+            self.keep_finish_reasons(found);
+        }
     }
 
     /// The texts of a list whose items have one text each. It is not taken, because an item may have more.
@@ -394,38 +377,51 @@ impl<'n> Said<'n> {
             .map(|attribute| (attribute.name.to_owned(), Json::written(attribute.value.to_json())));
         let parts = self.parts.iter().map(|(name, json)| ((*name).to_owned(), json.clone()));
         let mut rest: Attributes = parts.chain(whole).collect();
-        let stated = rest.get(FINISH_REASONS).map(|json| json.as_str().to_owned()).unwrap_or_default();
-        if self.finish_reasons.iter().any(|reason| !stated.contains(reason.as_str())) {
-            // An attribute of its own may state other reasons than the messages.
-            let own = Node::parse(&stated).map(Node::into_owned);
-            let own = own.into_iter().flat_map(|node| match node {
-                Node::List(reasons) => reasons,
-                reason => vec![reason],
-            });
-            let others = self.finish_reasons.iter().filter(|reason| !stated.contains(reason.as_str()));
-            let others = others.map(|reason| Node::Text(Cow::Borrowed(reason.as_str())));
-            let reasons: Vec<Node<'_>> = own.chain(others).collect();
-            rest.insert(FINISH_REASONS.to_owned(), Json::written(Node::List(reasons).to_json()));
+        if let Some(reasons) = self.all_finish_reasons(rest.get(FINISH_REASONS)) {
+            rest.insert(FINISH_REASONS.to_owned(), reasons);
         }
         rest
     }
-}
 
-/// Reads the messages of a value, which is JSON as a text, or OTLP's own lists and maps.
-fn structured(value: Any<'_>) -> Vec<Message> {
-    match value.text() {
-        Some(text) => Node::parse_structure(text).map(|node| messages::messages(&node)).unwrap_or_default(),
-        None => Node::parse(&value.to_json()).map(|node| messages::messages(&node)).unwrap_or_default(),
+    /// The finish reasons that an attribute states, and those of messages that it does not. None if there are no such.
+    fn all_finish_reasons(&self, stated: Option<&Json>) -> Option<Json> {
+        let stated = stated.and_then(|json| Node::parse(json.as_str())).map(|node| {
+            let inner = node.text().and_then(Node::parse_structure).map(Node::into_owned);
+            inner.unwrap_or_else(|| node.into_owned())
+        });
+        let mut all = match stated {
+            Some(Node::List(reasons)) => reasons,
+            Some(reason) => vec![reason],
+            None => Vec::new(),
+        };
+        let mut known: HashSet<String> = all.iter().filter_map(Node::text).map(str::to_owned).collect();
+        let before = all.len();
+        let others = self.finish_reasons.iter().filter(|reason| known.insert((*reason).clone()));
+        all.extend(others.map(|reason| Node::Text(Cow::Owned(reason.clone()))));
+        (all.len() > before).then(|| Json::written(Node::List(all).to_json()))
     }
 }
 
-/// The text of instructions, which are a text or the parts of a message.
-fn system_text(value: Any<'_>) -> String {
-    let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
+/// The messages of a value that stays in the rest.
+fn structured(value: Any<'_>) -> Vec<Message> {
+    let node = value.structure();
+    node.map(|node| messages::messages(&node, &mut Used::new(Side::Output))).unwrap_or_default()
+}
+
+/// The text of instructions, which are a text or the parts of a message, and the rest of these parts.
+fn system_text(value: Any<'_>) -> (String, Option<Node<'static>>) {
+    let text = value.shown();
     // Some programs send the JSON of a text.
-    match Node::parse_structure(&json).or_else(|| Node::parse(&json).filter(|node| node.text().is_some())) {
-        Some(parts) => Message::of_parts(&parts).text(),
-        None => json,
+    match value
+        .structure()
+        .or_else(|| Node::parse(&text).filter(|node| node.text().is_some()).map(Node::into_owned))
+    {
+        Some(parts) => {
+            let mut used = Used::new(Side::Input);
+            let message = Message::of_parts(&parts, &mut used);
+            (message.text(), used.rest(&parts))
+        }
+        None => (text.into_owned(), None),
     }
 }
 
@@ -438,5 +434,41 @@ fn first_text<'m>(node: &'m Node<'_>) -> Option<&'m str> {
             .find_map(|name| members.iter().find(|(own, _)| own == name))
             .and_then(|(_, inner)| first_text(inner)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::of_span;
+    use super::FINISH_REASONS;
+
+    #[test]
+    fn finish_reasons_are_those_of_the_answers() {
+        let said = json!({
+            "gen_ai.operation.name": "chat",
+            "gen_ai.input.messages": [{"role": "assistant", "content": "Long", "finish_reason": "length"}],
+            "gen_ai.output.messages": [{"role": "assistant", "content": "No.", "finish_reason": "stop"}],
+        });
+        let means = of_span(said, json!({}));
+        let attributes = &means.started().attributes;
+        assert_eq!(attributes[FINISH_REASONS].as_str(), r#"["stop"]"#);
+        assert_eq!(attributes["gen_ai.input.messages"].as_str(), r#"[{"finish_reason":"length"}]"#);
+        assert!(!attributes.contains_key("gen_ai.output.messages"));
+    }
+
+    #[test]
+    fn a_finish_reason_is_stated_only_by_itself() {
+        for (stated, all) in [
+            (json!(r#"["stop_sequence"]"#), r#"["stop_sequence","stop"]"#),
+            (json!("stop_sequence"), r#"["stop_sequence","stop"]"#),
+            (json!(r#"["stop"]"#), r#""[\"stop\"]""#),
+        ] {
+            let answer = json!({"role": "assistant", "content": "No.", "finish_reason": "stop"});
+            let said = json!({FINISH_REASONS: stated, "gen_ai.output.messages": [answer.clone(), answer]});
+            let means = of_span(said, json!({}));
+            assert_eq!(means.started().attributes[FINISH_REASONS].as_str(), all, "{stated}");
+        }
     }
 }

@@ -12,9 +12,9 @@ use super::failure::StepFailure;
 use super::node::Node;
 use super::precedence::{Meaning, Precedence, Rank};
 use super::reading::{Prefer, Reading};
-use super::record;
 use super::said::Said;
-use crate::event::{Attributes, Event, Json, SessionEnd, SessionEnded, SessionStarted, StepEnd, StepKind};
+use super::{origin, record};
+use crate::event::{Attributes, Event, SessionEnd, SessionEnded, SessionStarted, StepEnd, StepKind};
 
 fn rank(reading: &Reading<'_>) -> Rank {
     match &reading.span.parent {
@@ -30,10 +30,17 @@ pub(super) fn of_resource(said: &Said<'_>, field: Field) -> Option<String> {
     said.see_text(field).filter(|text| !text.starts_with("unknown_service"))
 }
 
+/// The resource that a span or log record comes from.
+#[derive(Clone, Copy)]
+pub(super) struct Resource<'n> {
+    pub(super) node: &'n Node<'n>,
+    pub(super) schema_url: Option<&'n str>,
+}
+
 pub(super) fn add(
     reading: &Reading<'_>,
     said: &Said<'_>,
-    resource: &Node<'_>,
+    resource: Resource<'_>,
     scope: &Node<'_>,
     named_agent: Option<String>,
     meanings: &mut Vec<Meaning<'static>>,
@@ -44,7 +51,7 @@ pub(super) fn add(
     // runs.
     let is_run = is_whole || rank == Rank::Run;
     let is_call = reading.kind == StepKind::Llm;
-    let process = Said::new(record::attributes(resource), "");
+    let process = Said::new(record::attributes(resource.node), "");
     let environment = of_resource(&process, Field::Environment).or_else(|| said.see_text(Field::Environment));
     let labels: BTreeMap<String, String> =
         [("user", said.see_text(Field::User)), ("environment", environment)]
@@ -78,9 +85,7 @@ pub(super) fn add(
     // The resource is the same for all spans of a process, so only spans that start the session bring it
     // along.
     if is_whole {
-        for (name, value) in record::attributes(resource) {
-            attributes.insert(name.to_owned(), Json::written(value.to_json()));
-        }
+        origin::add_to_session(resource.node, resource.schema_url, &mut attributes);
     }
     let started = SessionStarted {
         profile: of_resource(&process, Field::Service),

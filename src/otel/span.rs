@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use super::conventions::{Field, Happening};
 use super::decisions::Room;
-use super::events::{self, Left, ShownEvents};
+use super::events::{self, Rest, ShownEvents};
 use super::failure::{self, StepFailure};
 use super::node::{Node, write_list, write_text};
 use super::precedence::{Meaning, Rank};
 use super::reading::{Prefer, Reading};
-use super::record::{self, Any, Span};
+use super::record::{self, Span};
 use super::said::Said;
-use super::{blob, decisions, findings, session};
+use super::{blob, decisions, findings, origin, session};
 use crate::event::{Attributes, Event, Json, OtelSpan, StepEnd, StepEnded, StepId, StepKind, StepStarted};
 
 /// Members of a count of tokens that is one JSON object.
@@ -107,7 +107,8 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     // For its own step a span has the highest rank. If it was sent several times, the last end stands.
     let own = reading.precedence(Rank::Root, Prefer::Last);
     let mut after = Vec::new();
-    session::add(&reading, &said, &resource, &scope, named_agent, &mut after);
+    let resource = session::Resource { node: &resource, schema_url: event.resource_schema_url.as_deref() };
+    session::add(&reading, &said, resource, &scope, named_agent, &mut after);
     decisions::add(&reading, &said, Room::of(event.span.as_str().len()), &mut after);
     findings::add(&reading, &mut said, &mut after);
     // After all others: the rest has what no call above has taken.
@@ -191,11 +192,6 @@ fn attributes(
     if let Some(kind) = span.kind().filter(|kind| *kind != "internal") {
         put("otel.span.kind", text(kind));
     }
-    for (name, member) in [("otel.scope.name", "name"), ("otel.scope.version", "version")] {
-        if let Some(value) = scope.text_of(member).filter(|value| !value.is_empty()) {
-            put(name, text(value));
-        }
-    }
     let state = span.node.field("traceState").and_then(Node::text);
     if let Some(state) = state.filter(|state| !state.is_empty()) {
         put("otel.trace_state", text(state));
@@ -209,27 +205,12 @@ fn attributes(
             put(name, count.to_string());
         }
     }
-    // Events that have a meaning are in columns, or in rows of their own: what is left of them is kept.
-    let events: Vec<_> = events::left(span, shown_events).collect();
+    // Events that have a meaning are in columns, or in rows of their own: the rest of them is kept.
+    let events: Vec<_> = events::rests(span, shown_events).collect();
     if !events.is_empty() {
         let mut json = String::new();
         write_list(&events, &mut json, write_event);
         put("otel.events", json);
-    }
-    for (name, node) in [("otel.malformed_attributes", span.node), ("otel.scope.malformed_attributes", scope)]
-    {
-        let malformed = record::malformed_attributes(node);
-        if !malformed.is_empty() {
-            let mut json = String::new();
-            write_list(&malformed, &mut json, |node, out| node.write(out));
-            put(name, json);
-        }
-    }
-    if record::attributes(scope).next().is_some() {
-        let mut json = String::from("{");
-        write_members(record::attributes(scope), &mut json);
-        json.push('}');
-        put("otel.scope.attributes", json);
     }
     // The message of a failure is in the column `error`, unless an exception states another one.
     let is_shown = |message: &&str| reading.error.as_ref().is_some_and(|error| error.has(message));
@@ -242,29 +223,35 @@ fn attributes(
         write_list(links, &mut json, write_link);
         put("otel.links", json);
     }
+    record::add_malformed("otel.malformed_attributes", span.node, &mut rest);
+    origin::add("otel.scope", scope, event.scope_schema_url.as_deref(), &mut rest);
     rest
 }
 
-fn write_event(left: &Left<'_>, out: &mut String) {
+fn write_event(rest: &Rest<'_>, out: &mut String) {
     out.push_str("{\"name\":");
-    write_text(left.event.text_of("name").unwrap_or_default(), out);
-    if let Some(at) = record::time(record::nanos(left.event, "timeUnixNano")) {
+    write_text(rest.event.text_of("name").unwrap_or_default(), out);
+    if let Some(at) = record::time(record::nanos(rest.event, "timeUnixNano")) {
         out.push_str(",\"at\":");
         write_text(&at.to_string(), out);
     }
-    if !left.attributes.is_empty() {
+    if let Some((first, others)) = rest.attributes.split_first() {
         out.push_str(",\"attributes\":{");
-        for (place, (name, json)) in left.attributes.iter().enumerate() {
-            if place > 0 {
-                out.push(',');
-            }
-            write_text(name, out);
-            out.push(':');
-            out.push_str(json);
+        write_member(first, out);
+        for attribute in others {
+            out.push(',');
+            write_member(attribute, out);
         }
         out.push('}');
     }
+    write_others(rest.event, &events::FIELDS, out);
     out.push('}');
+}
+
+fn write_member((name, json): &(&str, String), out: &mut String) {
+    write_text(name, out);
+    out.push(':');
+    out.push_str(json);
 }
 
 fn write_link(link: &Node<'_>, out: &mut String) {
@@ -272,25 +259,25 @@ fn write_link(link: &Node<'_>, out: &mut String) {
     write_text(&record::id(link, "traceId").unwrap_or_default(), out);
     out.push_str(",\"step\":");
     write_text(&record::id(link, "spanId").unwrap_or_default(), out);
-    write_attributes(link, out);
+    if let Some(attributes) = record::object(record::attributes(link)) {
+        out.push_str(",\"attributes\":");
+        out.push_str(&attributes);
+    }
+    write_others(link, &["traceId", "spanId", "attributes"], out);
     out.push('}');
 }
 
-fn write_attributes(node: &Node<'_>, out: &mut String) {
-    if record::attributes(node).next().is_some() {
-        out.push_str(",\"attributes\":{");
-        write_members(record::attributes(node), out);
-        out.push('}');
-    }
-}
-
-fn write_members<'n>(members: impl Iterator<Item = (&'n str, Any<'n>)>, out: &mut String) {
-    for (place, (name, value)) in members.enumerate() {
-        if place > 0 {
-            out.push(',');
-        }
+/// Writes the members of an event or link that have other names than these fields, and its attributes without a key.
+fn write_others(node: &Node<'_>, fields: &[&str], out: &mut String) {
+    for (name, value) in record::others(node, fields) {
+        out.push(',');
         write_text(name, out);
         out.push(':');
         value.write(out);
+    }
+    let malformed = record::malformed_attributes(node);
+    if !malformed.is_empty() {
+        out.push_str(",\"malformed_attributes\":");
+        write_list(&malformed, out, |node, out| node.write(out));
     }
 }
