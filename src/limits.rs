@@ -331,6 +331,8 @@ const _: () = {
     assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
     // Every byte of a payload, and every item of a full list, may claim memory when decoded.
     assert!(PAYLOAD_BYTES_MAX + ITEMS_MAX * 1_024 <= DECODE_BYTES_MAX);
+    // The first decision has room for all texts of an event of the largest size that a log accepts by default.
+    assert!(DECISION_COPIES_BYTES_MAX >= PAYLOAD_BYTES_DEFAULT);
     // SQLite takes its limit on lengths as an `i32`.
     assert!(COLUMN_BYTES_MAX <= i32::MAX as usize);
     assert!(JUDGED_ENTRY_BYTES_MAX > ENTRY_BYTES_MAX);

@@ -26,8 +26,8 @@ mod origin;
 #[cfg(feature = "server")]
 mod metric;
 mod blob;
-mod flattened;
 mod used;
+mod flattened;
 mod messages;
 mod said;
 mod failure;
