@@ -39,6 +39,7 @@ mod serve;
 mod sessions;
 mod show;
 mod export;
+mod lists;
 mod prove;
 mod consistency;
 mod replay;
@@ -109,6 +110,8 @@ enum Command {
     Serve(serve::Args),
     Sessions(sessions::Args),
     Show(show::Args),
+    Decisions(lists::DecisionArgs),
+    Findings(lists::FindingArgs),
     Replay(replay::Args),
     Search(search::Args),
     Sql(sql::Args),
@@ -186,6 +189,8 @@ fn run() -> anyhow::Result<Verdict> {
         Command::Serve(args) => serve::run(args, &place()?, &mut out),
         Command::Sessions(args) => sessions::run(args, &place()?, &mut out),
         Command::Show(args) => show::run(args, &place()?, &mut out),
+        Command::Decisions(args) => lists::decisions(args, &place()?, &mut out),
+        Command::Findings(args) => lists::findings(args, &place()?, &mut out),
         Command::Replay(args) => replay::run(args, &place()?, &mut out),
         Command::Search(args) => search::run(args, &place()?, &mut out),
         Command::Sql(args) => sql::run(args, &place()?, &mut out),

@@ -11,6 +11,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::column::{PAGE_BYTES_MAX, Record, text_bytes};
+use super::margin;
 use super::records::{Decision, Finding, Step, TimelineEntry};
 use crate::projection::tables::{self, Stored};
 
@@ -98,6 +99,33 @@ impl ListFilter {
         // of the order.
         self.conditions.extend(value.map(|value| (format!("+{column} = ?"), value.into())));
         self
+    }
+
+    /// Keeps only rows of steps of this module, if one is given.
+    pub(crate) fn of_module(mut self, module: Option<String>) -> ListFilter {
+        let of_module =
+            "EXISTS (SELECT 1 FROM annals_steps AS s WHERE s.session_id = +session_id AND s.id = +step_id
+          AND s.module = ?)";
+        self.conditions.extend(module.map(|module| (of_module.to_owned(), module.into())));
+        self
+    }
+
+    /// Keeps only decisions that chose this option, alone or among others, if one is given.
+    pub(crate) fn choosing(mut self, option: Option<String>) -> ListFilter {
+        let chosen = "? IN (SELECT value FROM json_each(chosen_options))";
+        self.conditions.extend(option.map(|option| (chosen.to_owned(), option.into())));
+        self
+    }
+
+    /// Keeps only decisions with at most this margin, if one is given.
+    pub(crate) fn margin_at_most(mut self, margin: Option<f64>) -> ListFilter {
+        self.conditions.extend(margin.map(|most| (format!("{} <= ?", margin::SQL), most.into())));
+        self
+    }
+
+    /// The same rows, with another page size, and after this cursor if one is given.
+    pub(crate) fn page(&self, limit: usize, after: Option<Cursor>) -> ListFilter {
+        ListFilter { limit: limit.max(1), after: after.or(self.after), ..self.clone() }
     }
 
     /// Keeps only rows with at most this value in a column, if a value is given.

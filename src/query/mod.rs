@@ -13,6 +13,7 @@ pub(crate) mod projections;
 pub(crate) mod info;
 mod records;
 pub(crate) mod coverage;
+mod margin;
 pub(crate) mod lists;
 pub(crate) mod session;
 pub(crate) mod sql;

@@ -20,6 +20,7 @@ mod formats;
 mod hostile_text;
 mod import_sqlite;
 mod json_vectors;
+mod lists;
 mod mapping;
 mod memory;
 mod memory_hostile;

@@ -20,7 +20,7 @@ fn with_sessions(path: &Path, sessions: usize) -> Served {
             events.push(json!({"type": "step.started", "session": session, "step": step, "module": step, "kind": "tool", "input": "in"}));
             events.push(json!({"type": "step.ended", "session": session, "step": step, "status": if step == "c" { "error" } else { "ok" }, "confidence": 0.5}));
         }
-        events.push(json!({"type": "decision.made", "session": session, "step": "a", "decision_type": profile, "options_considered": ["x", "y"], "chosen_option": "x"}));
+        events.push(json!({"type": "decision.made", "session": session, "step": "a", "decision_type": profile, "options_considered": [{"option": "x", "score": 0.6}, {"option": "y", "score": 0.5}], "chosen_option": "x"}));
         events.push(json!({"type": "finding.raised", "session": session, "severity": if number == 3 { "critical" } else { "low" }, "title": "a finding"}));
         events.push(json!({"type": "session.ended", "session": session, "status": "completed"}));
     }
@@ -112,6 +112,9 @@ fn what_sessions_have_is_listed_in_pages_without_loss_or_repetition() {
         ("steps", "/v1/sessions/s-003/steps", 3),
         ("decisions", "/v1/decisions?decision_type=odd&step=a&chosen_option=x", 3),
         ("decisions", "/v1/sessions/s-003/decisions", 1),
+        ("decisions", "/v1/decisions?module=a&max_margin=0.2", 7),
+        ("decisions", "/v1/decisions?max_margin=0.05", 0),
+        ("findings", "/v1/findings?module=none", 0),
         ("findings", "/v1/findings?severity=critical&status=open", 1),
         ("findings", "/v1/sessions/s-003/findings", 1),
         ("timeline", "/v1/sessions/s-003/timeline", 10),

@@ -13,7 +13,8 @@ use crate::server::request::auth::{Allowed, ReadContent};
 use crate::server::request::extract::{Path, Query};
 use crate::server::routes::reads::answer::{List, answer};
 use crate::server::routes::reads::params::{
-    FindingStatusWord, Fraction, Limit, OutcomeWord, SeverityWord, StepKindWord, StepStatusWord, cursor,
+    FindingStatusWord, Fraction, Limit, Margin, OutcomeWord, SeverityWord, StepKindWord, StepStatusWord,
+    cursor,
 };
 
 /// Answers with a page of a list. If a session is named, it must exist.
@@ -126,15 +127,21 @@ pub(crate) struct DecisionQuery {
     session: Option<String>,
     /// Only decisions that were made in this step.
     step: Option<String>,
+    /// Only decisions in steps of this module.
+    module: Option<String>,
     /// Only decisions of this type.
     decision_type: Option<String>,
-    /// Only decisions that chose this option.
+    /// Only decisions that chose this option, alone or among others.
     chosen_option: Option<String>,
     /// Only decisions of this actor.
     actor: Option<String>,
     /// Only decisions with at most this confidence.
     #[param(inline)]
     max_confidence: Option<Fraction>,
+    /// Only decisions with at most this margin: the lowest score of a chosen option, minus the highest score of an
+    /// option that was not chosen.
+    #[param(inline)]
+    max_margin: Option<Margin>,
     #[serde(default)]
     #[param(inline)]
     limit: Limit,
@@ -147,8 +154,10 @@ impl DecisionQuery {
     fn filter(self) -> Result<ListFilter, Problem> {
         Ok(ListFilter::new(self.session, cursor(self.cursor.as_deref())?, self.limit.0)
             .equal("step_id", self.step)
+            .of_module(self.module)
             .equal("decision_type", self.decision_type)
-            .equal("chosen_option", self.chosen_option)
+            .choosing(self.chosen_option)
+            .margin_at_most(self.max_margin.map(|most| most.0))
             .equal("actor", self.actor)
             .at_most("confidence", self.max_confidence.map(|most| most.0)))
     }
@@ -179,6 +188,8 @@ pub(crate) struct FindingQuery {
     session: Option<String>,
     /// Only findings of this step.
     step: Option<String>,
+    /// Only findings of steps of this module.
+    module: Option<String>,
     /// Only findings of this category.
     category: Option<String>,
     /// Only findings of this rule or pattern.
@@ -201,6 +212,7 @@ impl FindingQuery {
     fn filter(self) -> Result<ListFilter, Problem> {
         Ok(ListFilter::new(self.session, cursor(self.cursor.as_deref())?, self.limit.0)
             .equal("step_id", self.step)
+            .of_module(self.module)
             .equal("category", self.category)
             .equal("pattern_type", self.pattern_type)
             .equal("severity", self.severity.map(|word| word.0))

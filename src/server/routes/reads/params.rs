@@ -91,6 +91,25 @@ impl PartialSchema for Fraction {
 
 impl ToSchema for Fraction {}
 
+/// A difference of scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Margin(pub(crate) f64);
+
+impl<'de> Deserialize<'de> for Margin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Margin, D::Error> {
+        let margin = f64::deserialize(deserializer).ok().filter(|margin| margin.is_finite());
+        margin.map(Margin).ok_or_else(|| D::Error::custom("a margin must be a number, such as 0.1"))
+    }
+}
+
+impl PartialSchema for Margin {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::Number).build().into()
+    }
+}
+
+impl ToSchema for Margin {}
+
 /// The start of a page: `next` of the page before.
 pub(super) fn cursor(text: Option<&str>) -> Result<Option<Cursor>, Problem> {
     text.map(str::parse)
