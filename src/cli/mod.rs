@@ -3,6 +3,7 @@
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod give_back;
 mod given;
+mod hints;
 mod interrupt;
 mod lines;
 mod settings;
@@ -138,8 +139,8 @@ enum Command {
     },
     /// Print a manual page
     Man {
-        /// Command that the page describes [default: annals itself]
-        command: Option<String>,
+        /// Command that the page describes, such as `key generate` [default: annals itself]
+        command: Vec<String>,
     },
 }
 
@@ -171,7 +172,11 @@ fn run() -> anyhow::Result<Verdict> {
             if !error.use_stderr() {
                 stdout::require_open()?;
             }
-            error.exit();
+            let Some(hint) = hints::of_arguments(&error) else { error.exit() };
+            // As `exit` does, with the hint behind.
+            let _ = error.print();
+            out::say(&format!("\nhint: {hint}"));
+            std::process::exit(error.exit_code());
         }
     };
     // Before anything is opened or made: from here on a signal leaves nothing unfinished behind.
@@ -216,15 +221,16 @@ fn run() -> anyhow::Result<Verdict> {
         }
         Command::Man { command } => {
             let mut page = Vec::new();
-            let whole = Args::command();
-            let about = match command {
-                None => whole,
-                Some(name) => whole
-                    .find_subcommand(name)
-                    .with_context(|| format!("there is no command `{}`", text::line(name)))?
-                    .clone()
-                    .name(format!("annals-{name}")),
-            };
+            let mut about = Args::command();
+            let mut title = "annals".to_owned();
+            for name in command {
+                let part = about.find_subcommand(name).cloned();
+                about = part.with_context(|| {
+                    format!("there is no command `{} {}`", title.replace('-', " "), text::line(name))
+                })?;
+                title = format!("{title}-{name}");
+            }
+            let about = about.name(title);
             clap_mangen::Man::new(about).render(&mut page).context("the manual page")?;
             out.bytes(&page).map(|()| Verdict::Done).map_err(Into::into)
         }

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     conversation: Option<String>,
 
     /// List only sessions that began at this time or later: a date or time in UTC (2026-11-20,
-    /// 2026-11-20T12:00:00Z), or how long ago (24h, 7d)
+    /// 2026-11-20T12:00:00Z), how long ago (24h, 7d), today or yesterday
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     since: Option<Timestamp>,
 

@@ -6,6 +6,7 @@ use crate::query::SqlError;
 use anyhow::Context as _;
 
 use super::csv::{self, Cells};
+use super::hints;
 use super::log_file::LogFile;
 use super::out::Out;
 use super::rows::{Form, Rows};
@@ -58,7 +59,16 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
         Ok(()) => rows.finish()?,
         // The output is to blame, not the query.
         Err(SqlError::Sink(error)) => return Err(error.into()),
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            let said = error.to_string();
+            let hint = reader
+                .at_one_moment(|connection| Ok::<_, rusqlite::Error>(hints::of_query(connection, &said)));
+            return Err(match hint {
+                Ok(Some(hint)) => anyhow::anyhow!("{said}\nhint: {hint}"),
+                // The query's own error is what matters.
+                Ok(None) | Err(_) => error.into(),
+            });
+        }
     };
     Ok(Verdict::Done)
 }

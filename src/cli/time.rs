@@ -3,7 +3,8 @@
 use crate::Timestamp;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 
-/// Reads a time: RFC 3339, a date or a date and time in UTC, or the time since then (`90s`, `30m`, `24h`, `7d`, `2w`).
+/// Reads a time: RFC 3339, a date or a date and time in UTC, the time since then (`90s`, `30m`, `24h`, `7d`, `2w`), or
+/// a word: `today`, `yesterday`, `now`.
 pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
     parse_at(text, Timestamp::now())
 }
@@ -36,6 +37,18 @@ fn parse_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
+    let days_ago = match text {
+        "now" => return Ok(now),
+        "today" => Some(0),
+        "yesterday" => Some(1),
+        _ => None,
+    };
+    if let Some(days) = days_ago {
+        const DAY: i64 = 86_400_000_000;
+        // Days are UTC, as everywhere.
+        let day = now.micros().div_euclid(DAY).saturating_sub(days).saturating_mul(DAY);
+        return Ok(Timestamp::from_micros(day));
+    }
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").map(|day| day.and_time(NaiveTime::MIN));
     let time = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"]
         .iter()
@@ -48,7 +61,7 @@ fn parse_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         .filter(|time| time.in_range())
         .ok_or_else(|| {
             format!(
-                "`{text}` is not a time; give a date (2026-11-20), a time (2026-11-20T12:00:00Z), or how long ago (24h, 7d, 2w)"
+                "`{text}` is not a time; give a date (2026-11-20), a time (2026-11-20T12:00:00Z), how long ago (24h, 7d, 2w), or today, yesterday, now"
             )
         })
 }
@@ -135,6 +148,9 @@ mod tests {
         assert_eq!(at("24h").unwrap(), "2026-11-19 12:00:00.000000");
         assert_eq!(at("2w").unwrap(), "2026-11-06 12:00:00.000000");
         assert_eq!(at("0d").unwrap(), "2026-11-20 12:00:00.000000");
+        assert_eq!(at("now").unwrap(), "2026-11-20 12:00:00.000000");
+        assert_eq!(at("today").unwrap(), "2026-11-20 00:00:00.000000");
+        assert_eq!(at("yesterday").unwrap(), "2026-11-19 00:00:00.000000");
     }
 
     #[test]
@@ -155,7 +171,7 @@ mod tests {
             "d",
             "-7d",
             "7 d",
-            "yesterday",
+            "tomorrow",
             // A leap second, which chrono accepts.
             "2026-12-31 23:59:60",
             "2026-13-01",

@@ -325,7 +325,7 @@ fn info_and_projections_say_what_the_log_is() {
 fn usage_errors_are_2_and_a_reader_that_goes_away_is_none() {
     let log = Log::with(EVENTS);
     log.annals(&["nonsense"]).assert().code(2);
-    log.annals(&["sessions", "--since", "yesterday"]).assert().code(2);
+    log.annals(&["sessions", "--since", "tomorrow"]).assert().code(2);
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_annals"))
         .arg("--db")
         .arg(log.path())
@@ -438,4 +438,34 @@ fn a_list_has_the_beginnings_of_inputs_however_they_are_kept() {
     let sessions = page["sessions"].as_array().unwrap();
     let beginnings: Vec<&str> = sessions.iter().map(|it| it["input_summary"].as_str().unwrap()).collect();
     assert_eq!(beginnings, expected);
+}
+
+#[test]
+fn a_query_that_names_no_table_is_told_the_one_that_is_most_alike() {
+    let log = Log::with(EVENTS);
+    let asked = |sql: &str| log.annals(&["sql", sql]).assert().code(2);
+    asked("SELECT * FROM step").stderr(predicate::str::contains("hint: did you mean `steps`?"));
+    asked("SELECT modul FROM steps").stderr(predicate::str::contains("hint: did you mean `module`?"));
+    asked("SELEC 1").stderr(predicate::str::contains("hint").not());
+}
+
+#[test]
+fn arguments_of_other_programs_are_answered_with_a_hint_and_the_same_status() {
+    let log = Log::with(EVENTS);
+    log.annals(&["ls"])
+        .assert()
+        .code(2)
+        .stderr(predicate::str::contains("hint: `annals sessions` lists sessions"));
+    log.annals(&["verify", "audit.db"])
+        .assert()
+        .code(2)
+        .stderr(predicate::str::contains("hint: `--db FILE`"));
+    log.annals(&["man", "key", "generate"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("annals-key-generate"));
+    log.annals(&["man", "key", "nothing"])
+        .assert()
+        .code(2)
+        .stderr(predicate::str::contains("annals key nothing"));
 }

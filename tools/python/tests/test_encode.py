@@ -64,3 +64,9 @@ def test_texts_stay_as_they_are_and_all_else_becomes_json() -> None:
     assert as_text({"é": [1, 2.5, None]}) == '{"é": [1, 2.5, null]}'
     assert as_text({"x": {1}}) == '{"x": "{1}"}'
     assert as_text({("a", 1): 2}) == "{('a', 1): 2}"
+
+
+@pytest.mark.parametrize("event", ["x", 7, None, [("type", "note.logged")]])
+def test_what_is_no_mapping_is_refused_by_its_type(event: Any) -> None:
+    with pytest.raises(InvalidEvent, match=f"not {type(event).__name__}"):
+        encode(event)

@@ -19,6 +19,8 @@ def encode(event: Mapping[str, Any]) -> tuple[str, bytes]:
     An event without an id gets a new one. Only an event that the server could not read at all raises InvalidEvent; the
     server checks the values of the fields.
     """
+    if not isinstance(event, Mapping):
+        raise InvalidEvent(f"an event is a mapping with a `type`, not {type(event).__name__}")
     kind = event.get("type")
     if not isinstance(kind, str) or not kind:
         raise InvalidEvent("an event needs a `type`, which is a text")
