@@ -241,3 +241,6 @@ fn run() -> anyhow::Result<Verdict> {
     flushed?;
     Ok(verdict)
 }
+
+#[cfg(test)]
+mod page_tests;

@@ -44,9 +44,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 
-    /// List the next page: events before this sequence number
-    #[arg(long, value_name = "SEQ", conflicts_with = "by_rank")]
-    before: Option<Seq>,
+    /// List the next page: the events after this one, which are older
+    #[arg(long, value_name = "CURSOR", conflicts_with = "by_rank")]
+    after: Option<Seq>,
 }
 
 fn kinds() -> PossibleValuesParser {
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
         text: args.text.join(" "),
         session: args.session.as_deref().map(|session| show::one_session(&reader, session)).transpose()?,
         kind: args.kind.clone(),
-        before: args.before,
+        before: args.after,
         order: if args.by_rank { SearchOrder::Rank } else { SearchOrder::Newest },
         limit: usize::try_from(args.limit).unwrap_or(usize::MAX),
     };

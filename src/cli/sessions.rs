@@ -65,9 +65,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 
-    /// List the next page: sessions whose first event is before this sequence number
-    #[arg(long, value_name = "SEQ")]
-    before: Option<Seq>,
+    /// List the next page: the cursor that the previous page named
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<Seq>,
 
     #[arg(short = 'x', long, help = RECORDS)]
     records: bool,
@@ -102,7 +102,7 @@ impl Args {
             max_confidence: self.max_confidence,
             with_findings: self.with_findings,
             text: self.text.clone(),
-            before: self.before,
+            before: self.after,
             limit: usize::try_from(self.limit).unwrap_or(usize::MAX),
         }
     }
@@ -129,7 +129,7 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
         let Some(next) = page.next else { return Ok(Verdict::Done) };
         if left == 0 {
             out.flush()?;
-            out::say(&format!("older sessions: --before {next}"));
+            out::say(&format!("more sessions: --after {next}"));
             return Ok(Verdict::Done);
         }
         filter.before = Some(next);

@@ -34,7 +34,7 @@ Examples:
   annals verify --require-complete      exit 1 also if something is known to be missing
   annals verify --key log.vkey --checkpoint kept.txt --require-anchor
                                         compare the log with checkpoints that were kept elsewhere
-  annals verify --key log.vkey --since kept.txt
+  annals verify --key log.vkey --from-checkpoint kept.txt
                                         verify only the events after the checkpoint
   annals --json verify | jq .log.head   print the head, to keep it elsewhere"
 )]
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     skip: Vec<String>,
 
     /// Exit with status 1 also if events were lost or skipped, sessions are open, or read tables are behind
-    #[arg(long, conflicts_with_all = ["log_only", "since"])]
+    #[arg(long, conflicts_with_all = ["log_only", "from_checkpoint"])]
     require_complete: bool,
 
     /// Compare the log with the checkpoints in this file, which was kept elsewhere; may be given several times
@@ -73,7 +73,7 @@ pub(crate) struct Args {
 
     /// Trust the events that the newest checkpoint in this file covers, and verify only the events after them
     #[arg(long, value_name = "FILE")]
-    since: Option<PathBuf>,
+    from_checkpoint: Option<PathBuf>,
 
     /// Use at most this many threads [default: the number of processors]
     #[arg(long, value_name = "N")]
@@ -84,17 +84,17 @@ pub(crate) struct Args {
     require_anchor: bool,
 
     /// Do not compare the log with the results of earlier verifications, and do not store this result
-    #[arg(long, conflicts_with = "forget")]
+    #[arg(long, conflicts_with = "reset_memory")]
     no_remember: bool,
 
     /// Forget the results of earlier verifications of this log, and accept its present state
     #[arg(long)]
-    forget: bool,
+    reset_memory: bool,
 }
 
 impl Args {
     fn scope(&self) -> Scope {
-        if self.log_only || self.since.is_some() { Scope::LogOnly } else { Scope::Everything }
+        if self.log_only || self.from_checkpoint.is_some() { Scope::LogOnly } else { Scope::Everything }
     }
 
     fn options(&self) -> anyhow::Result<Options> {
@@ -111,7 +111,7 @@ impl Args {
         }
         let policy = self.policy.as_deref().map(given::policy).transpose()?;
         let names_logs = policy.as_ref().is_some_and(|policy| !policy.logs().is_empty());
-        let has_checkpoints = !self.checkpoint.is_empty() || self.since.is_some();
+        let has_checkpoints = !self.checkpoint.is_empty() || self.from_checkpoint.is_some();
         let is_signer_asked = has_checkpoints || policy.is_some();
         // A checkpoint proves nothing without a trusted key. A policy may bring one, if it names logs.
         if is_signer_asked && !is_signer_known && !names_logs {
@@ -125,7 +125,7 @@ impl Args {
         for file in &self.checkpoint {
             options = options.checkpoints(&file.display().to_string(), given::checkpoints(file)?);
         }
-        if let Some(file) = &self.since {
+        if let Some(file) = &self.from_checkpoint {
             options = options.since(&file.display().to_string(), given::newest(file)?);
         }
         if let Some(threads) = self.threads {
@@ -135,7 +135,7 @@ impl Args {
             return Ok(options);
         }
         Ok(match Home::of_user() {
-            Some(home) if self.forget => options.memory(Memory::at(home.seen()).forget()),
+            Some(home) if self.reset_memory => options.memory(Memory::at(home.seen()).forget()),
             Some(home) => options.memory(Memory::at(home.seen())),
             None => {
                 out::note(

@@ -78,7 +78,7 @@ impl Seen {
             Ok(record) => record,
             Err(error) => {
                 self.warning = Some(format!(
-                    "{}: cannot be read, so nothing was compared with it: {error}; --forget replaces it",
+                    "{}: cannot be read, so nothing was compared with it: {error}; --reset-memory replaces it",
                     file.display()
                 ));
                 None
@@ -117,7 +117,7 @@ impl Seen {
     }
 }
 
-const WAY_OUT: &str = "use --no-remember to verify this file alone, for example an older copy, or --forget to accept the log as it is now";
+const WAY_OUT: &str = "use --no-remember to verify this file alone, for example an older copy, or --reset-memory to accept the log as it is now";
 
 /// The result of comparing a log with a record.
 enum Compared {

@@ -112,7 +112,10 @@ pub(super) fn begin(
     let size = checkpoint.size();
     let root = *checkpoint.root();
     if size == 0 {
-        return Err(fails(Check::CheckpointSize, "it covers no events; verify without --since".to_owned()));
+        return Err(fails(
+            Check::CheckpointSize,
+            "it covers no events; verify without --from-checkpoint".to_owned(),
+        ));
     }
     let mut hashes = Hashes::stored(connection)?;
     // Only the entries of the last two events matter, so their payloads are not read.
@@ -128,7 +131,7 @@ pub(super) fn begin(
     let range = compact_range_at(&mut hashes, size).readable()?;
     if range.as_ref().is_none_or(|range| range.root() != root) {
         let detail = format!(
-            "the file's tree of {size} events has another root: the log was rewritten, replaced by another log, or its tiles are damaged; verify without --since to see which"
+            "the file's tree of {size} events has another root: the log was rewritten, replaced by another log, or its tiles are damaged; verify without --from-checkpoint to see which"
         );
         return Err(fails(Check::CheckpointRoot, detail));
     }

@@ -336,7 +336,7 @@ fn a_verification_since_a_checkpoint_reads_no_endless_payload() {
     let kept = path.with_file_name("kept");
     std::fs::write(&kept, forge::checkpoint(&path, 20, &[&forge::key(1)]).to_string()).unwrap();
     let vkey = forge::key(1).verifier().to_string();
-    let args = ["verify", "--since", &kept.display().to_string(), "--key", &vkey];
+    let args = ["verify", "--from-checkpoint", &kept.display().to_string(), "--key", &vkey];
     tamper(&path, |connection| {
         let sql = "UPDATE log SET payload = zeroblob(?1) WHERE seq IN (19, 20)";
         connection.execute(sql, [text_bytes()]).unwrap();

@@ -37,7 +37,7 @@ fn pages_follow_each_other() {
     let first = log.json(&["sessions", "--limit", "1"]);
     assert_eq!(first["sessions"][0]["id"], "bad");
     let next = first["next"].to_string();
-    let second = log.json(&["sessions", "--limit", "1", "--before", &next]);
+    let second = log.json(&["sessions", "--limit", "1", "--after", &next]);
     assert_eq!(second["sessions"][0]["id"], "good");
     assert!(second["next"].is_null());
 }
@@ -57,7 +57,7 @@ fn wide_filters_and_narrow_ones_find_the_same() {
     assert_eq!(listed(&log, &["--text", "rare common", "--limit", "3"]), ["s7"]);
     assert_eq!(listed(&log, &["--text", "rare", "--max-confidence", "0.5"]), ["s7"]);
     assert_eq!(listed(&log, &["--max-confidence", "0.5", "--limit", "2"]), ["s2499", "s2498"]);
-    assert_eq!(listed(&log, &["--text", "common", "--before", "4", "--limit", "3"]), ["s1", "s0"]);
+    assert_eq!(listed(&log, &["--text", "common", "--after", "4", "--limit", "3"]), ["s1", "s0"]);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn search_finds_words_phrases_and_beginnings() {
     assert_eq!(found(&["policy", "--type", "step.ended"]), [4]);
     assert_eq!(found(&["policy", "--by-rank"]).len(), 2);
     assert_eq!(found(&["policy", "--limit", "1"]), [10]);
-    assert_eq!(found(&["policy", "--before", "10"]), [4]);
+    assert_eq!(found(&["policy", "--after", "10"]), [4]);
     assert_eq!(found(&["NOT AND OR ) ("]), [0; 0]);
     log.annals(&["search", "--", "--"]).assert().code(2).stderr(predicate::str::contains("no words"));
 }
@@ -383,7 +383,7 @@ fn long_answers_are_whole_and_in_order() {
     log.annals(&["sessions", "--limit", "2200"])
         .assert()
         .success()
-        .stderr(predicate::str::contains("older sessions: --before"));
+        .stderr(predicate::str::contains("more sessions: --after"));
     log.annals(&["sessions", "--limit", "2300"]).assert().success().stderr(predicate::str::is_empty());
 }
 

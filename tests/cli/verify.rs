@@ -35,7 +35,7 @@ fn a_log_is_held_against_a_checkpoint_and_the_window_after_it_is_named() {
             predicate::str::contains("anchored          yes").and(predicate::str::contains("3 events")),
         );
     }
-    verify(&path, &["--since", &kept, "--key", &vkey, "--require-anchor"])
+    verify(&path, &["--from-checkpoint", &kept, "--key", &vkey, "--require-anchor"])
         .success()
         .stdout(predicate::str::contains("whole             no"));
     verify(&path, &["--require-anchor"]).code(1);
@@ -78,10 +78,10 @@ fn a_log_that_was_set_back_is_noticed_without_any_key_until_somebody_says_it_is_
     std::fs::copy(&older, &path).unwrap();
     verify(&path, &["--log-only"])
         .code(1)
-        .stdout(predicate::str::contains("remembered-size").and(predicate::str::contains("--forget")));
+        .stdout(predicate::str::contains("remembered-size").and(predicate::str::contains("--reset-memory")));
     verify(&path, &["--no-remember", "--log-only"]).success();
     verify(&path, &["--log-only"]).code(1);
-    verify(&path, &["--forget", "--log-only"]).success();
+    verify(&path, &["--reset-memory", "--log-only"]).success();
     verify(&path, &["--log-only"]).success();
 }
 
@@ -109,7 +109,7 @@ fn what_is_given_wrongly_is_an_error_that_says_what_to_do() {
     let (unended, ended) = (unended.display().to_string(), ended.display().to_string());
     for (args, said) in [
         (&["--checkpoint", &kept][..], "--key"),
-        (&["--since", &kept], "--key"),
+        (&["--from-checkpoint", &kept], "--key"),
         (&["--key", "nothing"], "neither a public key (vkey) nor a file"),
         (&["--key", &skey], "private key"),
         (&["--key", &empty], "contains no key"),
@@ -121,7 +121,7 @@ fn what_is_given_wrongly_is_an_error_that_says_what_to_do() {
             "unended: line 2: the line does not end in a newline",
         ),
         (&["--policy", &ended], "--key"),
-        (&["--no-remember", "--forget"], "cannot be used with"),
+        (&["--no-remember", "--reset-memory"], "cannot be used with"),
         (&["--key", "@/dev/zero"], "has more than"),
         (&["--key", &vkey, "--policy", "/dev/zero"], "has more than"),
         (&["--key", &vkey, "--checkpoint", "/dev/zero"], "has more than"),

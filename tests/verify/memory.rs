@@ -222,7 +222,7 @@ fn a_memory_that_cannot_be_written_or_read_is_a_warning_and_what_was_not_compare
     }
     let remembered = verified(&path);
     assert_eq!(checks(&remembered), []);
-    assert!(remembered.warning.unwrap().contains("--forget"));
+    assert!(remembered.warning.unwrap().contains("--reset-memory"));
     let options = Options::new().scope(Scope::LogOnly).memory(memory(&path));
     let report = verify::verify(&path, options, &mut |_, _| {}).unwrap();
     assert_eq!(report.outcome, Outcome::NotAllChecked, "what was seen before may contradict the log");
