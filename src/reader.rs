@@ -211,6 +211,40 @@ impl Reader {
         self.at_one_moment(|connection| Ok(query::session::load(connection, id)?))
     }
 
+    /// Two sessions side by side, if there are sessions with these ids.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("audit.db");
+    /// use annals::{AuditLog, Reader};
+    ///
+    /// let log = AuditLog::open(&path)?;
+    /// for (id, answer) in [("a", "yes"), ("b", "no")] {
+    ///     let session = log.session("claims").id(id).start()?;
+    ///     session.step("answer").input("covered?").start()?.end().output(answer).succeeded()?;
+    ///     session.end().completed()?.wait()?;
+    /// }
+    /// log.close()?;
+    /// let diff = Reader::open(&path)?.diff("a", "b")?.ok_or("no such session")?;
+    /// assert_eq!(diff.first_divergence, Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn diff(&self, first: &str, second: &str) -> Result<Option<query::SessionDiff>, QueryError> {
+        self.at_one_moment(|connection| Ok(query::diff::diff(connection, first, second)?))
+    }
+
+    /// The beginning of the texts of a step, if there is one with these ids.
+    pub(crate) fn step_texts(
+        &self,
+        session: &str,
+        step: &str,
+    ) -> Result<Option<query::diff::StepTexts>, QueryError> {
+        self.at_one_moment(|connection| Ok(query::diff::step_texts(connection, session, step)?))
+    }
+
     /// As much of a session as fits into these bounds, if there is a session with this id.
     ///
     /// # Errors

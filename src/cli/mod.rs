@@ -39,6 +39,7 @@ mod redact;
 mod serve;
 mod sessions;
 mod show;
+mod diff;
 mod export;
 mod lists;
 mod prove;
@@ -111,6 +112,7 @@ enum Command {
     Serve(serve::Args),
     Sessions(sessions::Args),
     Show(show::Args),
+    Diff(diff::Args),
     Decisions(lists::DecisionArgs),
     Findings(lists::FindingArgs),
     Replay(replay::Args),
@@ -194,6 +196,7 @@ fn run() -> anyhow::Result<Verdict> {
         Command::Serve(args) => serve::run(args, &place()?, &mut out),
         Command::Sessions(args) => sessions::run(args, &place()?, &mut out),
         Command::Show(args) => show::run(args, &place()?, &mut out),
+        Command::Diff(args) => diff::run(args, &place()?, &mut out),
         Command::Decisions(args) => lists::decisions(args, &place()?, &mut out),
         Command::Findings(args) => lists::findings(args, &place()?, &mut out),
         Command::Replay(args) => replay::run(args, &place()?, &mut out),

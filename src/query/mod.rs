@@ -16,6 +16,7 @@ pub(crate) mod coverage;
 mod margin;
 pub(crate) mod lists;
 pub(crate) mod session;
+pub(crate) mod diff;
 pub(crate) mod sql;
 mod words;
 mod excerpt;
@@ -23,6 +24,7 @@ pub(crate) mod search;
 pub(crate) mod sessions;
 
 pub use coverage::CoverageGap;
+pub use diff::{Aligned, DiffDecision, DiffStep, Relation, SessionDiff};
 pub use error::QueryError;
 pub use events::EventFilter;
 pub use excerpt::Fragment;

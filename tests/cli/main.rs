@@ -14,6 +14,7 @@ mod support;
 mod agents;
 mod apikey;
 mod demo;
+mod diff;
 mod evidence;
 mod export;
 mod formats;
