@@ -1,7 +1,7 @@
 //! A data point of a metric as `metric.recorded`. The names are those of
 //! <https://github.com/open-telemetry/opentelemetry-proto>, `metrics/v1/metrics.proto` (1.9).
 
-use super::node::{Node, write_float, write_list, write_text};
+use super::node::{Node, write_float, write_list};
 use super::{origin, record};
 use crate::event::{Attributes, Json, MetricRecorded, Timestamp};
 use crate::limits::ITEMS_MAX;
@@ -72,72 +72,93 @@ pub(crate) struct Measured {
     pub(crate) recorded: MetricRecorded,
 }
 
-/// Writes a number that OTLP's JSON may have as a text.
-fn write_number(node: &Node<'_>, out: &mut String) {
-    match node {
-        Node::Text(text) => match (text.parse::<i64>(), text.parse::<u64>(), text.parse::<f64>()) {
-            (Ok(number), ..) => out.push_str(&number.to_string()),
-            (_, Ok(number), _) => out.push_str(&number.to_string()),
-            // A text for infinity is no number of JSON.
-            (.., Ok(number)) if number.is_finite() => write_float(number, out),
-            _ => write_text(text, out),
-        },
-        other => other.write(out),
+/// A type of numbers. OTLP's JSON has each as a number or as a text.
+#[derive(Clone, Copy)]
+struct Type {
+    /// Its name in the reason for which a point is rejected.
+    name: &'static str,
+    read: fn(&Node<'_>) -> Option<Json>,
+}
+
+const SIGNED: Type = Type { name: "an integer of 64 bits", read: signed };
+const UNSIGNED: Type = Type { name: "an integer of 64 bits, from zero", read: unsigned };
+const DOUBLE: Type = Type { name: "a number", read: double };
+
+fn signed(node: &Node<'_>) -> Option<Json> {
+    node.signed().map(|number| Json::written(number.to_string()))
+}
+
+fn unsigned(node: &Node<'_>) -> Option<Json> {
+    node.unsigned().map(|number| Json::written(number.to_string()))
+}
+
+/// A number with a fraction in both encodings: JSON may have it without. A text for infinity is no number of JSON.
+fn double(node: &Node<'_>) -> Option<Json> {
+    let number = node.number()?;
+    let mut out = String::new();
+    if number.is_finite() {
+        write_float(number, &mut out)
+    } else {
+        node.write(&mut out)
     }
-}
-
-/// Writes a number of the type `double`, in the same way for both encodings: JSON may have it without a fraction.
-fn write_double(node: &Node<'_>, out: &mut String) {
-    match node.number() {
-        Some(number) if number.is_finite() => write_float(number, out),
-        _ => node.write(out),
-    }
-}
-
-fn double(node: &Node<'_>) -> Json {
-    let mut out = String::new();
-    write_double(node, &mut out);
-    Json::written(out)
-}
-
-fn number(node: &Node<'_>) -> Json {
-    let mut out = String::new();
-    write_number(node, &mut out);
-    Json::written(out)
-}
-
-fn list(node: &Node<'_>, write: fn(&Node<'_>, &mut String)) -> Option<Json> {
-    let items = node.list().filter(|items| !items.is_empty())?;
-    let mut out = String::new();
-    write_list(items, &mut out, |item, out| write(item, out));
     Some(Json::written(out))
+}
+
+fn is_not(field: &str, name: &str) -> String {
+    format!("`{field}` is not {name}")
+}
+
+/// The number of a field. None if the field is absent.
+fn number(node: &Node<'_>, field: &str, of: Type) -> Result<Option<Json>, String> {
+    let Some(node) = node.field(field) else { return Ok(None) };
+    (of.read)(node).map(Some).ok_or_else(|| is_not(field, of.name))
+}
+
+/// The items of a field that is a list. None if there are none.
+fn items<'p>(node: &'p Node<'_>, field: &str) -> Result<&'p [Node<'p>], String> {
+    let Some(node) = node.field(field) else { return Ok(&[]) };
+    node.list().ok_or_else(|| is_not(field, "a list"))
+}
+
+fn list(node: &Node<'_>, field: &str, of: Type) -> Result<Option<Json>, String> {
+    let numbers: Option<Vec<Json>> = items(node, field)?.iter().map(of.read).collect();
+    let numbers = numbers.ok_or_else(|| is_not(field, &format!("a list, each item {}", of.name)))?;
+    Ok(written(&numbers))
+}
+
+fn written(items: &[Json]) -> Option<Json> {
+    let mut out = String::new();
+    write_list(items, &mut out, |item, out| out.push_str(item.as_str()));
+    (!items.is_empty()).then(|| Json::written(out))
+}
+
+fn require_object(node: &Node<'_>, field: &str) -> Result<(), String> {
+    if matches!(node, Node::Object(_)) { Ok(()) } else { Err(is_not(field, "an object")) }
 }
 
 /// The buckets of one side of an exponential histogram.
-fn buckets(node: &Node<'_>) -> Option<Json> {
-    let counts = list(node.field("bucketCounts")?, write_number)?;
-    let offset = node.field("offset").map_or_else(|| Json::written("0".to_owned()), number);
-    Some(Json::written(format!("{{\"offset\":{},\"bucket_counts\":{}}}", offset.as_str(), counts.as_str())))
+fn buckets(point: &Node<'_>, field: &str) -> Result<Option<Json>, String> {
+    let Some(node) = point.field(field) else { return Ok(None) };
+    require_object(node, field)?;
+    let offset = number(node, "offset", SIGNED)?;
+    let Some(counts) = list(node, "bucketCounts", UNSIGNED)? else { return Ok(None) };
+    let offset = offset.as_ref().map_or("0", Json::as_str);
+    Ok(Some(Json::written(format!("{{\"offset\":{offset},\"bucket_counts\":{}}}", counts.as_str()))))
 }
 
 /// The quantiles of a summary.
-fn quantiles(node: &Node<'_>) -> Option<Json> {
-    let items = node.list().filter(|items| !items.is_empty())?;
-    let mut out = String::new();
-    write_list(items, &mut out, |item, out| {
+fn quantiles(point: &Node<'_>, field: &str) -> Result<Option<Json>, String> {
+    let quantiles = items(point, field)?.iter().map(|item| {
+        require_object(item, field)?;
         // Zero is left out by some encoders.
-        for (before, name) in [('{', "quantile"), (',', "value")] {
-            out.push(before);
-            write_text(name, out);
-            out.push(':');
-            match item.field(name) {
-                Some(node) => write_double(node, out),
-                None => write_float(0.0, out),
-            }
-        }
-        out.push('}');
+        let of = |name| {
+            number(item, name, DOUBLE).map(|number| number.unwrap_or_else(|| Json::written("0.0".to_owned())))
+        };
+        let (quantile, value) = (of("quantile")?, of("value")?);
+        Ok(Json::written(format!("{{\"quantile\":{},\"value\":{}}}", quantile.as_str(), value.as_str())))
     });
-    Some(Json::written(out))
+    let quantiles: Result<Vec<Json>, String> = quantiles.collect();
+    Ok(written(&quantiles?))
 }
 
 fn nanos(point: &Node<'_>, name: &str) -> u64 {
@@ -207,14 +228,17 @@ impl Metric {
         let point = Node::parse(json)
             .filter(|node| matches!(node, Node::Object(_)))
             .ok_or("the data point is not an object, or nests too deep")?;
+        for field in ["flags", "startTimeUnixNano", "timeUnixNano"] {
+            number(&point, field, UNSIGNED)?;
+        }
         let flags = point.field("flags").and_then(Node::unsigned).unwrap_or(0);
         if flags & NO_RECORDED_VALUE != 0 {
             return Ok(None);
         }
         let mut recorded = self.shared.clone();
         let value = match self.kind {
-            MetricKind::Gauge | MetricKind::Sum => single(&point, &mut recorded.attributes),
-            _ => Some(several(self.kind, &point, &mut recorded.attributes)),
+            MetricKind::Gauge | MetricKind::Sum => single(&point, &mut recorded.attributes)?,
+            _ => Some(several(self.kind, &point, &mut recorded.attributes)?),
         };
         let Some(value) = value else { return Ok(None) };
         if !value.is_finite() {
@@ -242,64 +266,58 @@ impl Metric {
 }
 
 /// The value of a gauge or a sum. None if the point has none.
-fn single(point: &Node<'_>, attributes: &mut Attributes) -> Option<f64> {
-    let Some(integer) = point.field("asInt") else {
-        return point.field("asDouble").and_then(Node::number);
+fn single(point: &Node<'_>, attributes: &mut Attributes) -> Result<Option<f64>, String> {
+    let Some(integer) = number(point, "asInt", SIGNED)? else {
+        number(point, "asDouble", DOUBLE)?;
+        return Ok(point.field("asDouble").and_then(Node::number));
     };
-    let value = integer.number()?;
     // A number of 64 bits that no float holds exactly stands beside the value.
+    let Ok(exact) = integer.as_str().parse::<i64>() else { return Ok(None) };
+    #[allow(clippy::cast_precision_loss)]
+    let value = exact as f64;
     #[allow(clippy::cast_possible_truncation)]
-    let is_exact = match number(integer).as_str().parse::<i128>() {
-        Ok(integer) => value as i128 == integer,
-        Err(_) => true,
-    };
+    let is_exact = value as i128 == i128::from(exact);
     if !is_exact {
-        attributes.insert("otel.metric.integer".to_owned(), number(integer));
+        attributes.insert("otel.metric.integer".to_owned(), integer);
     }
-    Some(value)
+    Ok(Some(value))
 }
 
 /// The sum of several measurements, or else their number. The parts of the distribution are attributes.
-fn several(kind: MetricKind, point: &Node<'_>, attributes: &mut Attributes) -> f64 {
+fn several(kind: MetricKind, point: &Node<'_>, attributes: &mut Attributes) -> Result<f64, String> {
     let mut put = |name: &str, json: Json| attributes.insert(format!("otel.metric.{name}"), json);
-    let zero = Node::Integer(0);
-    let count = point.field("count").unwrap_or(&zero);
-    put("count", number(count));
+    put("count", number(point, "count", UNSIGNED)?.unwrap_or_else(|| Json::written("0".to_owned())));
     for name in ["min", "max"] {
-        if let Some(node) = point.field(name) {
-            put(name, double(node));
-        }
+        number(point, name, DOUBLE)?.map(|json| put(name, json));
     }
     // Zero is the default of these: protocol buffers leave it out.
-    let is_set = |node: &&Node<'_>| node.number() != Some(0.0);
-    for (name, field) in [("scale", "scale"), ("zero_count", "zeroCount")] {
-        if let Some(node) = point.field(field).filter(is_set) {
-            put(name, number(node));
-        }
-    }
-    if let Some(node) = point.field("zeroThreshold").filter(is_set) {
-        put("zero_threshold", double(node));
+    for (name, field, of) in [
+        ("scale", "scale", SIGNED),
+        ("zero_count", "zeroCount", UNSIGNED),
+        ("zero_threshold", "zeroThreshold", DOUBLE),
+    ] {
+        let is_set = point.field(field).and_then(Node::number) != Some(0.0);
+        number(point, field, of)?.filter(|_| is_set).map(|json| put(name, json));
     }
     for (name, list) in [
-        ("bounds", point.field("explicitBounds").and_then(|node| list(node, write_double))),
-        ("bucket_counts", point.field("bucketCounts").and_then(|node| list(node, write_number))),
-        ("positive", point.field("positive").and_then(buckets)),
-        ("negative", point.field("negative").and_then(buckets)),
-        ("quantiles", point.field("quantileValues").and_then(quantiles)),
+        ("bounds", list(point, "explicitBounds", DOUBLE)?),
+        ("bucket_counts", list(point, "bucketCounts", UNSIGNED)?),
+        ("positive", buckets(point, "positive")?),
+        ("negative", buckets(point, "negative")?),
+        ("quantiles", quantiles(point, "quantileValues")?),
     ] {
-        if let Some(list) = list {
-            put(name, list);
-        }
+        list.map(|list| put(name, list));
     }
-    match point.field("sum").and_then(Node::number) {
+    number(point, "sum", DOUBLE)?;
+    Ok(match point.field("sum").and_then(Node::number) {
         Some(sum) => sum,
         // In protocol buffers the sum of a summary is not optional: zero is left out.
         None if kind == MetricKind::Summary => 0.0,
         None => {
             put("value", Json::text("count"));
-            count.number().unwrap_or(0.0)
+            point.field("count").and_then(Node::number).unwrap_or(0.0)
         }
-    }
+    })
 }
 
 /// Makes labels of the attributes. Those that the log has no room for, or that come twice, stay attributes.
@@ -433,6 +451,53 @@ mod tests {
         ] {
             let error = point(MetricKind::Gauge, json).unwrap_err();
             assert!(error.starts_with(why), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_point_with_a_number_that_cannot_be_read_is_refused() {
+        for (kind, json, field) in [
+            (MetricKind::Gauge, r#"{"asInt":"x"}"#, "asInt"),
+            (MetricKind::Gauge, r#"{"asInt":1.5}"#, "asInt"),
+            (MetricKind::Gauge, r#"{"asInt":"1.5"}"#, "asInt"),
+            (MetricKind::Gauge, r#"{"asInt":"99999999999999999999"}"#, "asInt"),
+            (MetricKind::Gauge, r#"{"asInt":9223372036854775808}"#, "asInt"),
+            (MetricKind::Sum, r#"{"asDouble":"abc"}"#, "asDouble"),
+            (MetricKind::Sum, r#"{"asDouble":true}"#, "asDouble"),
+            (MetricKind::Sum, r#"{"asDouble":1,"timeUnixNano":"now"}"#, "timeUnixNano"),
+            (MetricKind::Sum, r#"{"asDouble":1,"flags":"x"}"#, "flags"),
+            (MetricKind::Histogram, r#"{"count":"-3"}"#, "count"),
+            (MetricKind::Histogram, r#"{"count":3,"sum":"x"}"#, "sum"),
+            (MetricKind::Histogram, r#"{"count":3,"min":[]}"#, "min"),
+            (MetricKind::Histogram, r#"{"count":3,"bucketCounts":"x"}"#, "bucketCounts"),
+            (MetricKind::Histogram, r#"{"count":3,"bucket_counts":[-1]}"#, "bucketCounts"),
+            (MetricKind::Histogram, r#"{"count":3,"explicitBounds":["x"]}"#, "explicitBounds"),
+            (MetricKind::ExponentialHistogram, r#"{"count":3,"scale":0.5}"#, "scale"),
+            (MetricKind::ExponentialHistogram, r#"{"count":3,"positive":[1]}"#, "positive"),
+            (
+                MetricKind::ExponentialHistogram,
+                r#"{"count":3,"negative":{"bucketCounts":[0.5]}}"#,
+                "bucketCounts",
+            ),
+            (MetricKind::Summary, r#"{"count":3,"quantileValues":[{"quantile":"x"}]}"#, "quantile"),
+        ] {
+            let error = point(kind, json).map(|_| ()).unwrap_err();
+            assert!(error.starts_with(&format!("`{field}` is not ")), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_numbers_or_texts_of_their_type() {
+        for json in [r#"{"asInt":-7}"#, r#"{"asInt":"-7"}"#, r#"{"asInt":-7.0}"#, r#"{"asDouble":"-7"}"#] {
+            assert!((told(MetricKind::Gauge, json).0 + 7.0).abs() < f64::EPSILON, "{json}");
+        }
+        for (json, integer) in [
+            (r#"{"asInt":"-9223372036854775808"}"#, None),
+            (r#"{"asInt":"9223372036854775807"}"#, Some("9223372036854775807")),
+            (r#"{"asInt":9007199254740993}"#, Some("9007199254740993")),
+        ] {
+            let recorded = point(MetricKind::Gauge, json).unwrap().unwrap().recorded;
+            assert_eq!(recorded.attributes.get("otel.metric.integer").map(Json::as_str), integer, "{json}");
         }
     }
 

@@ -114,6 +114,20 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The signed integer, in the same way.
+    #[cfg(feature = "server")]
+    pub(super) fn signed(&self) -> Option<i64> {
+        match self {
+            Node::Integer(number) => Some(*number),
+            Node::Text(text) => text.parse().ok(),
+            #[allow(clippy::cast_possible_truncation)]
+            Node::Float(number) if number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 => {
+                Some(*number as i64)
+            }
+            _ => None,
+        }
+    }
+
     /// The number, from a number or a text.
     pub(super) fn number(&self) -> Option<f64> {
         match self {

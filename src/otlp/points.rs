@@ -147,10 +147,11 @@ fn number_point(point: &[u8], object: &mut Object<'_>) -> Written {
     for field in Fields(point) {
         match field? {
             (4, value) => float("asDouble", value, object)?,
-            (6, value) => {
+            (6, Value::Fixed64(bits)) => {
                 object.name("asInt")?;
-                object.push(&value.number()?.cast_signed().to_string());
+                object.push(&bits.cast_signed().to_string());
             }
+            (6, _) => return Err(Malformed::Wire),
             (8, value) => object.number("flags", value.number()?)?,
             _ => {}
         }
