@@ -1,5 +1,6 @@
 //! The items of a request of Langfuse's ingestion API. Each is read by itself: a bad item does not affect the others.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -52,7 +53,32 @@ pub(super) fn read(bytes: &[u8], shape: Shape, max: usize, round: u8) -> Result<
             ),
         )
     })?;
-    Ok(items.into_iter().map(|item| Item::read(item, round)).collect())
+    let mut items: Vec<Item> = items.into_iter().map(|item| Item::read(item, round)).collect();
+    refuse_other_contents(&mut items);
+    Ok(items)
+}
+
+/// Refuses scores whose id is that of an earlier item of the request with other content, if one of the two has no id of
+/// its own and so is named by its item. They would be one finding. With ids of their own they are versions of one score.
+fn refuse_other_contents(items: &mut [Item]) {
+    let mut firsts = HashMap::new();
+    let mut refused = Vec::new();
+    for (place, item) in items.iter().enumerate() {
+        let Ok(score) = &item.score else { continue };
+        let first = *firsts.entry((&score.draft.session, &score.id)).or_insert(score);
+        let is_named_by_item = !score.has_own_id || !first.has_own_id;
+        if is_named_by_item && first.draft.event != score.draft.event {
+            refused.push(place);
+        }
+    }
+    for place in refused {
+        if let Some(item) = items.get_mut(place) {
+            item.score = Err(
+                "another item of this request has the `id` of this one and other content; give the score an `id` of its own"
+                    .to_owned(),
+            );
+        }
+    }
 }
 
 fn not_json(reason: impl fmt::Display) -> Problem {
@@ -189,6 +215,29 @@ mod tests {
             assert!(error.as_ref().unwrap().starts_with(why), "{error:?}");
         }
         assert_eq!(errors.len(), 7);
+    }
+
+    #[test]
+    fn an_item_with_the_id_of_another_one_and_other_content_is_refused() {
+        let item = |item: &str, score: &str, name: &str| {
+            format!(
+                r#"{{"id":"{item}","type":"score-create","body":{{{score}"traceId":"ff7caf06c72923d745303cfa01ab9107","name":"{name}","value":1}}}}"#
+            )
+        };
+        let refused = |batch: &[String]| -> Vec<bool> {
+            let errors = errors(&format!(r#"{{"batch":[{}]}}"#, batch.join(",")));
+            errors.into_iter().map(|(_, error)| error.is_some()).collect()
+        };
+        let (a, b) = (item("1", "", "a"), item("1", "", "b"));
+        assert_eq!(refused(&[a.clone(), b.clone(), item("2", "", "b")]), [false, true, false]);
+        // The same item twice is one score.
+        assert_eq!(refused(&[a.clone(), a.clone()]), [false, false]);
+        // Other contents of a score with an id of its own are its versions.
+        let own = |name| item("1", r#""id":"s","#, name);
+        assert_eq!(refused(&[own("a"), own("b"), a]), [false, false, false]);
+        assert_eq!(refused(&[item("s", "", "a"), own("b")]), [false, true]);
+        let error = errors(&format!(r#"{{"batch":[{},{b}]}}"#, item("1", "", "a")))[1].1.clone().unwrap();
+        assert!(error.starts_with("another item of this request has the `id` of this one"), "{error}");
     }
 
     #[test]

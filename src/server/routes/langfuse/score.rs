@@ -174,6 +174,8 @@ fn without_trace(members: &Members<'_>) -> String {
 pub(super) struct Score {
     /// Its own id, else that of its item, else a new one.
     pub(super) id: String,
+    /// True if it has an id of its own.
+    pub(super) has_own_id: bool,
     pub(super) draft: Draft,
 }
 
@@ -189,8 +191,10 @@ impl Score {
         round: u8,
     ) -> Result<Score, String> {
         let mut members = Members::read(body)?;
-        let id = members.text("id")?.or_else(|| item.map(str::to_owned));
-        let id = id.unwrap_or_else(|| EventId::generate().to_string());
+        let own_id = members.text("id")?;
+        let has_own_id = own_id.is_some();
+        let id =
+            own_id.or_else(|| item.map(str::to_owned)).unwrap_or_else(|| EventId::generate().to_string());
         let finding = FindingId::new(id.clone()).map_err(|error| format!("`id` cannot be used: {error}"))?;
         let trace = members.hex("traceId", TRACE_DIGITS)?.ok_or_else(|| without_trace(&members))?;
         let session = SessionId::new(trace).map_err(|error| format!("`traceId` cannot be used: {error}"))?;
@@ -224,7 +228,7 @@ impl Score {
         // Made of the score's id and never of its content: an event keeps its id when its payload is erased.
         let event = EventId::from_name(&format!("langfuse score {id} {round}"));
         let draft = Draft { id: Some(event), session: Some(session), at, event: raised.into() };
-        Ok(Score { id, draft })
+        Ok(Score { id, has_own_id, draft })
     }
 }
 
