@@ -3,14 +3,15 @@
 
 use std::borrow::Cow;
 
-use super::call::{Call, Share, Source, Tokens, step_id};
-use super::coding_agents::{self, Agent, Apart, Fact, Report};
+use super::call::{Call, Share, Source, step_id};
+use super::coding_agents::{self, Agent, Fact, Report};
 use super::decisions::{self, Chooser, Repeats, Room, is_unique};
 use super::failure::StepFailure;
 use super::messages::{self, Message};
 use super::node::Node;
-use super::precedence::{Meaning, Precedence, own_id};
+use super::precedence::{Meaning, own_id};
 use super::record::Any;
+use super::tokens::Tokens;
 use super::used::{Side, Used};
 use crate::event::{
     Attributes, ConsideredOption, DecisionId, DecisionMade, Event, Json, Severity, StepEnd, StepEnded,
@@ -63,45 +64,41 @@ impl<'n> Facts<'n> {
         Some(text)
     }
 
-    fn take_tokens(&mut self, fact: Fact) -> Option<u64> {
-        let tokens = self.see(fact)?.unsigned().filter(|tokens| *tokens <= TOKENS_MAX)?;
-        self.leave_out(fact);
-        Some(tokens)
+    fn see_count(&self, fact: Fact) -> Option<u64> {
+        self.see(fact)?.unsigned().filter(|tokens| *tokens <= TOKENS_MAX)
     }
 
-    /// The tokens of a call. Agents that count those of the cache or of reasoning apart get them added here.
-    fn take_all_tokens(&mut self, agent: &Agent) -> Tokens {
-        let (cache_read, cache_write, reasoning) = (
-            self.take_tokens(Fact::TokensCacheRead),
-            self.take_tokens(Fact::TokensCacheWrite),
-            self.take_tokens(Fact::TokensReasoning),
-        );
-        let add = |tokens: Option<u64>, apart: bool, parts: [Option<u64>; 2]| {
-            let parts = parts.into_iter().flatten().filter(|_| apart);
-            tokens.map(|tokens| parts.fold(tokens, u64::saturating_add)).filter(|sum| *sum <= TOKENS_MAX)
+    /// The tokens of a call, with those that the agent counts apart.
+    fn take_tokens(&mut self, agent: &Agent) -> Tokens {
+        let stated = Tokens {
+            input: self.see_count(Fact::TokensInput),
+            output: self.see_count(Fact::TokensOutput),
+            cache_read: self.see_count(Fact::TokensCacheRead),
+            cache_write: self.see_count(Fact::TokensCacheWrite),
+            reasoning: self.see_count(Fact::TokensReasoning),
         };
-        let is_apart = |count| agent.apart.contains(&count);
-        Tokens {
-            input: add(
-                self.take_tokens(Fact::TokensInput),
-                is_apart(Apart::Cache),
-                [cache_read, cache_write],
-            ),
-            output: add(self.take_tokens(Fact::TokensOutput), is_apart(Apart::Reasoning), [reasoning, None]),
-            cache_read,
-            cache_write,
-            reasoning,
+        let tokens = stated.whole(None, agent.apart);
+        for (fact, column) in [
+            (Fact::TokensInput, tokens.input),
+            (Fact::TokensOutput, tokens.output),
+            (Fact::TokensCacheRead, tokens.cache_read),
+            (Fact::TokensCacheWrite, tokens.cache_write),
+            (Fact::TokensReasoning, tokens.reasoning),
+        ] {
+            if column.is_some() {
+                self.leave_out(fact);
+            }
         }
+        tokens
     }
 
+    /// The cost of a call. A negative one is none, and stays in the rest.
     fn take_cost(&mut self) -> Option<f64> {
-        if let Some(cost) = self.see(Fact::Cost).and_then(Any::number) {
-            self.leave_out(Fact::Cost);
-            return Some(cost);
-        }
-        let micros = self.see(Fact::CostMicros)?.number()?;
-        self.leave_out(Fact::CostMicros);
-        Some(micros / 1e6)
+        [(Fact::Cost, 1.0), (Fact::CostMicros, 1e6)].into_iter().find_map(|(fact, unit)| {
+            let cost = self.see(fact)?.cost()?;
+            self.leave_out(fact);
+            Some(cost / unit)
+        })
     }
 
     /// The begin of a call that ended at a time. None if the record has no duration.
@@ -246,7 +243,7 @@ fn model_call(agent: &Agent, facts: &mut Facts<'_>, source: Source<'_>, read: &m
         model: facts.take_text(Fact::Model),
         input: None,
         output: answers.text,
-        tokens: facts.take_all_tokens(agent),
+        tokens: facts.take_tokens(agent),
         cost_usd: facts.take_cost(),
         started_at,
         status: if has_failed { StepEnd::Error } else { StepEnd::Ok },
@@ -340,11 +337,10 @@ fn tool_step(facts: &Facts<'_>) -> Option<StepId> {
     if is_unique(&id, &tool) { step_id(&id) } else { None }
 }
 
-/// Adds the begin of a call of a tool, by the decision about it. A call that was refused has no result: its step is
-/// cancelled.
+/// Adds the begin of a call of a tool, by the decision about it. The step of a call that was refused is cancelled. It
+/// ends with the decision, if there is no result.
 fn begin_tool(facts: &Facts<'_>, source: Source<'_>, read: &mut Read) {
     let Some(step) = read.step.clone() else { return };
-    let option = facts.text(Fact::Decision).as_deref().and_then(coding_agents::option);
     let started = StepStarted {
         step: step.clone(),
         module: facts.text(Fact::Tool),
@@ -353,16 +349,23 @@ fn begin_tool(facts: &Facts<'_>, source: Source<'_>, read: &mut Read) {
         ..StepStarted::default()
     };
     part(source, source.at, Event::StepStarted(started), read);
-    if option.is_some_and(|option| option != coding_agents::ACCEPT) {
-        let ended = StepEnded { step, status: StepEnd::Cancelled, ..StepEnded::default() };
-        // Below the result of the call, if there is one after all.
-        let precedence = Precedence { order: -3, ..source.of_call(Share::Whole) };
-        read.meanings.push(Meaning {
-            precedence: Some(precedence),
-            at: source.at,
-            event: Cow::Owned(Event::StepEnded(ended)),
-        });
+    if is_refused(facts) {
+        cancel(&step, Share::Refusal, None, source, read);
+        cancel(&step, Share::Permission, source.at, source, read);
     }
+}
+
+/// Returns true if the record says that a call of a tool was refused.
+fn is_refused(facts: &Facts<'_>) -> bool {
+    let option = facts.text(Fact::Decision).as_deref().and_then(coding_agents::option);
+    option.is_some_and(|option| option != coding_agents::ACCEPT)
+}
+
+/// Adds the end of a call that was refused.
+fn cancel(step: &StepId, share: Share, at: Option<Timestamp>, source: Source<'_>, read: &mut Read) {
+    let ended = StepEnded { step: step.clone(), status: StepEnd::Cancelled, ..StepEnded::default() };
+    let precedence = Some(source.of_call(share));
+    read.meanings.push(Meaning { precedence, at, event: Cow::Owned(Event::StepEnded(ended)) });
 }
 
 fn tool_call(facts: &mut Facts<'_>, source: Source<'_>, read: &mut Read) {
@@ -381,7 +384,7 @@ fn tool_call(facts: &mut Facts<'_>, source: Source<'_>, read: &mut Read) {
         facts.leave_out(Fact::Success);
     }
     let call = Call {
-        step,
+        step: step.clone(),
         kind: StepKind::Tool,
         module: facts.take_text(Fact::Tool),
         model: None,
@@ -394,7 +397,11 @@ fn tool_call(facts: &mut Facts<'_>, source: Source<'_>, read: &mut Read) {
         failure,
         attributes: facts.rest(),
     };
-    call.add(source, Share::Whole, None, &mut read.meanings);
+    let share = if has_failed { Share::Failure } else { Share::Whole };
+    call.add(source, share, None, &mut read.meanings);
+    if is_refused(facts) {
+        cancel(&step, Share::Refusal, None, source, read);
+    }
     read.session.began_at = started_at;
 }
 

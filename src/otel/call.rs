@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::failure::StepFailure;
 use super::precedence::{Meaning, Precedence, Rank, fingerprint};
+use super::tokens::Tokens;
 use crate::event::{Attributes, Event, StepEnd, StepEnded, StepId, StepKind, StepStarted, Timestamp};
 
 /// A log record as the source of a call.
@@ -25,6 +26,13 @@ pub(super) struct Source<'n> {
 pub(super) enum Share {
     /// The whole call.
     Whole,
+    /// The refusal of the call. It stands against a result which reports that the call failed, and not against one
+    /// which reports that the call was made after all.
+    Refusal,
+    /// The whole call of a tool, which failed.
+    Failure,
+    /// The permission for the call, or its refusal, and its time.
+    Permission,
     /// The messages of the call. Another record may know more of it.
     Messages,
 }
@@ -34,7 +42,10 @@ impl Source<'_> {
     pub(super) fn of_call(self, share: Share) -> Precedence {
         let order = match share {
             Share::Whole => -1,
-            Share::Messages => -2,
+            Share::Refusal => -2,
+            Share::Failure => -3,
+            Share::Permission => -4,
+            Share::Messages => -5,
         };
         Precedence { rank: Rank::Root, order, speaker: self.speaker }
     }
@@ -64,16 +75,6 @@ pub(super) fn step_id(id: &str) -> Option<StepId> {
         Ok(step) if id.len() <= ID_BYTES => Some(step),
         _ => StepId::new(format!("call:{:016x}", fingerprint(id.as_bytes()))).ok(),
     }
-}
-
-/// The tokens of a call. Those of the cache are within `input`, and those of reasoning within `output`.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tokens {
-    pub(super) input: Option<u64>,
-    pub(super) output: Option<u64>,
-    pub(super) cache_read: Option<u64>,
-    pub(super) cache_write: Option<u64>,
-    pub(super) reasoning: Option<u64>,
 }
 
 /// A call that has ended.

@@ -278,7 +278,8 @@ fn a_permission_is_a_decision_of_the_tools_step() {
         // A call that is allowed runs until its result comes; one that is refused is cancelled.
         let ends: Vec<StepEnd> = means.step_ended().iter().map(|ended| ended.status).collect();
         assert_eq!(means.step_started().len(), 1);
-        assert_eq!(ends, if chosen == "accept" { vec![] } else { vec![StepEnd::Cancelled] });
+        assert!(ends.iter().all(|end| *end == StepEnd::Cancelled));
+        assert_eq!(ends.is_empty(), chosen == "accept");
     }
     // Without the id of the call it is not known which step the decision is about.
     let unknown = claude(
@@ -438,4 +439,49 @@ fn every_meaning_of_a_coding_agent_can_be_recorded() {
             }
         }
     }
+}
+
+#[test]
+fn a_negative_cost_of_a_call_has_no_column_and_stays_an_attribute() {
+    for name in ["cost_usd", "cost_usd_micros"] {
+        let call = claude(json!({"event.name": "api_request", "input_tokens": 1, name: -0.5}));
+        assert_eq!(call.ended().cost_usd, None);
+        assert_eq!(call.started().attributes[name].as_str(), "-0.5");
+    }
+}
+
+#[test]
+fn a_refusal_has_precedence_over_a_failed_result_but_not_over_a_successful_one() {
+    let said = |more: Value| {
+        let mut said = json!({"tool_name": "Edit", "tool_use_id": "toolu_01A09q90qw90"});
+        said.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        claude(said)
+    };
+    let refusal = said(json!({"event.name": "tool_decision", "decision": "reject", "source": "user_reject"}));
+    let failed = said(json!({"event.name": "tool_result", "success": "false", "error": "rejected"}));
+    let succeeded = said(json!({"event.name": "tool_result", "success": "true"}));
+    let status = |means: [&Means; 2]| {
+        let ends = means.into_iter().flat_map(|means| &means.0).filter_map(|meaning| match &*meaning.event {
+            super::Event::StepEnded(ended) => Some((meaning.precedence, ended.status, meaning.at)),
+            _ => None,
+        });
+        let best = ends.clone().max_by_key(|(precedence, ..)| *precedence).unwrap();
+        let timed =
+            ends.filter(|(_, _, at)| at.is_some()).max_by_key(|(precedence, ..)| *precedence).unwrap();
+        (best.1, timed.1)
+    };
+    // The time of the end is that of the result, if there is one.
+    assert_eq!(status([&refusal, &failed]), (StepEnd::Cancelled, StepEnd::Error));
+    assert_eq!(status([&failed, &refusal]), (StepEnd::Cancelled, StepEnd::Error));
+    assert_eq!(status([&refusal, &succeeded]), (StepEnd::Ok, StepEnd::Ok));
+    assert_eq!(status([&refusal, &refusal]), (StepEnd::Cancelled, StepEnd::Cancelled));
+    // Gemini CLI has the decision in the record of the result.
+    let result = |success: bool| {
+        gemini(
+            json!({"event.name": "gemini_cli.tool_call", "function_name": "edit", "success": success, "decision": "reject"}),
+        )
+    };
+    let (failed, succeeded) = (result(false), result(true));
+    assert_eq!(status([&failed, &failed]).0, StepEnd::Cancelled);
+    assert_eq!(status([&succeeded, &succeeded]).0, StepEnd::Ok);
 }

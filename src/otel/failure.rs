@@ -83,7 +83,7 @@ impl StepFailure {
             };
             let text = value.shown().into_owned();
             // Of several attributes with the same meaning, the first with a text counts.
-            if place.is_none() && !text.is_empty() {
+            if place.is_none() && !text.trim().is_empty() {
                 *place = Some(text);
             }
         }
@@ -209,7 +209,7 @@ pub(super) fn has_failed(span: &Span<'_>, said: &Said<'_>) -> bool {
     match span.status {
         SpanStatus::Error => true,
         SpanStatus::Ok => false,
-        SpanStatus::Unset => said.see(Field::ErrorType).is_some() || is_error_level(),
+        SpanStatus::Unset => said.see_text(Field::ErrorType).is_some() || is_error_level(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::agent_log::{self, SessionFacts};
-use super::call::{Call, Share, Source, Tokens, step_id};
+use super::call::{Call, Share, Source, step_id};
 use super::coding_agents::{self, Agent, Version};
 use super::conventions::{Field, Happening, happening};
 use super::failure::StepFailure;
@@ -267,7 +267,7 @@ fn reports_answer(said: &Said<'_>, output: &Content) -> bool {
     output.text.is_some()
         || [Field::TokensInput, Field::TokensOutput, Field::ErrorType]
             .iter()
-            .any(|field| said.see(*field).is_some())
+            .any(|field| said.see_text(*field).is_some())
 }
 
 /// The step of a call whose details come without a span.
@@ -302,14 +302,8 @@ fn details_call(
         model: said.take_text(Field::Model),
         input,
         output,
-        tokens: Tokens {
-            input: said.take_tokens(Field::TokensInput),
-            output: said.take_tokens(Field::TokensOutput),
-            cache_read: said.take_tokens(Field::TokensCacheRead),
-            cache_write: said.take_tokens(Field::TokensCacheWrite),
-            reasoning: said.take_tokens(Field::TokensReasoning),
-        },
-        cost_usd: said.take_number(Field::Cost),
+        tokens: said.take_tokens(),
+        cost_usd: said.take_cost(),
         started_at: None,
         status: if failure.is_some() { StepEnd::Error } else { StepEnd::Ok },
         failure: failure.clone(),

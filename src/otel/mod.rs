@@ -22,6 +22,7 @@ mod repair;
 mod coding_agents;
 mod node;
 mod record;
+mod tokens;
 mod origin;
 #[cfg(feature = "server")]
 mod metric;

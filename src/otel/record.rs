@@ -67,6 +67,11 @@ impl<'n> Any<'n> {
         .filter(|number| number.is_finite())
     }
 
+    /// The number, if it can be a cost.
+    pub(super) fn cost(self) -> Option<f64> {
+        self.number().filter(|number| is_cost(*number))
+    }
+
     /// Items of a list of values.
     pub(super) fn items(self) -> impl Iterator<Item = Any<'n>> {
         let values = match self.kind() {
@@ -123,6 +128,11 @@ impl<'n> Any<'n> {
         self.write(&mut out);
         out
     }
+}
+
+/// Returns true if a number can be a cost. Others would falsify the sums of a session.
+pub(super) fn is_cost(number: f64) -> bool {
+    number.is_finite() && number >= 0.0
 }
 
 /// The name in JSON of a member of an `AnyValue`.

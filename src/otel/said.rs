@@ -8,7 +8,8 @@ use super::conventions::{self, Family, Field, KINDS, Work};
 use super::flattened::Flattened;
 use super::messages::{self, Message};
 use super::node::Node;
-use super::record::Any;
+use super::record::{Any, is_cost};
+use super::tokens::Tokens;
 use super::used::{Side, Used};
 use crate::event::{Attributes, Json, StepKind};
 use crate::limits::TOKENS_MAX;
@@ -128,32 +129,49 @@ impl<'n> Said<'n> {
     }
 
     pub(super) fn take_text(&mut self, field: Field) -> Option<String> {
-        // Seen first, because a value that the column cannot hold must stay in the rest. The next two
-        // functions do the same.
+        // Seen first, because a value that the column cannot hold must stay in the rest.
         self.see_text(field)?;
         self.take(field).map(|value| value.shown().into_owned())
     }
 
-    pub(super) fn take_tokens(&mut self, field: Field) -> Option<u64> {
-        self.see(field)?.unsigned().filter(|tokens| *tokens <= TOKENS_MAX)?;
-        self.take(field)?.unsigned()
+    fn see_count(&self, field: Field) -> Option<u64> {
+        self.see(field)?.unsigned().filter(|tokens| *tokens <= TOKENS_MAX)
     }
 
-    /// The first of these members of a value that is JSON with numbers. The attribute stays in the rest.
-    pub(super) fn see_member(&self, field: Field, names: &[&str]) -> Option<f64> {
-        let node = self.structure(field)?;
-        names.iter().find_map(|name| node.get(name)?.number()).filter(|number| number.is_finite())
+    /// The tokens of the call. A count that parts were added to stays in the rest.
+    pub(super) fn take_tokens(&mut self) -> Tokens {
+        let stated = Tokens {
+            input: self.see_count(Field::TokensInput),
+            output: self.see_count(Field::TokensOutput),
+            cache_read: self.see_count(Field::TokensCacheRead),
+            cache_write: self.see_count(Field::TokensCacheWrite),
+            reasoning: self.see_count(Field::TokensReasoning),
+        };
+        let usage = self.structure(Field::Usage).map(|usage| Tokens::of_usage(&usage)).unwrap_or_default();
+        let tokens = stated.or(usage).whole(self.see_count(Field::TokensTotal), &[]);
+        for (field, stated, column) in [
+            (Field::TokensInput, stated.input, tokens.input),
+            (Field::TokensOutput, stated.output, tokens.output),
+            (Field::TokensCacheRead, stated.cache_read, tokens.cache_read),
+            (Field::TokensCacheWrite, stated.cache_write, tokens.cache_write),
+            (Field::TokensReasoning, stated.reasoning, tokens.reasoning),
+        ] {
+            if stated.is_some() && stated == column {
+                self.take(field);
+            }
+        }
+        tokens
     }
 
-    /// A count of tokens that is a member of a JSON object.
-    pub(super) fn see_tokens(&self, names: &[&str]) -> Option<u64> {
-        let node = self.structure(Field::Usage)?;
-        names.iter().find_map(|name| node.get(name)?.unsigned()).filter(|tokens| *tokens <= TOKENS_MAX)
-    }
-
-    pub(super) fn take_number(&mut self, field: Field) -> Option<f64> {
-        self.see(field)?.number()?;
-        self.take(field)?.number()
+    /// The cost of the call. A negative one is none, and stays in the rest.
+    pub(super) fn take_cost(&mut self) -> Option<f64> {
+        if let Some(cost) = self.see(Field::Cost).and_then(Any::cost) {
+            self.take(Field::Cost);
+            return Some(cost);
+        }
+        // Not taken: it has more than the total.
+        let total = self.structure(Field::CostDetails)?.get("total")?.number()?;
+        Some(total).filter(|cost| is_cost(*cost))
     }
 
     /// The value of the attribute with this name.

@@ -14,15 +14,6 @@ use super::said::Said;
 use super::{blob, decisions, findings, origin, session};
 use crate::event::{Attributes, Event, Json, OtelSpan, StepEnd, StepEnded, StepId, StepKind, StepStarted};
 
-/// Members of a count of tokens that is one JSON object.
-const TOKENS_IN: &[&str] = &["input", "input_tokens", "prompt_tokens", "inputTokens", "promptTokens"];
-const TOKENS_OUT: &[&str] =
-    &["output", "output_tokens", "completion_tokens", "outputTokens", "completionTokens"];
-const TOKENS_CACHE_READ: &[&str] =
-    &["input_cached_tokens", "input_cache_read", "cache_read_input_tokens", "input_cached", "cached_tokens"];
-const TOKENS_CACHE_WRITE: &[&str] = &["input_cache_creation", "cache_creation_input_tokens"];
-const TOKENS_REASONING: &[&str] = &["output_reasoning_tokens", "output_reasoning", "reasoning_tokens"];
-
 pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     // Without a node, a span id and a step there is no meaning: the event then stands for itself.
     let Some(mut node) = Node::parse(event.span.as_str()) else { return Vec::new() };
@@ -62,13 +53,8 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     let output = said.output();
     let (message_input, message_output) = events::messages(&span);
     said.keep_finish_reasons(&message_output);
-    let mut tokens = |field, members: &[&str]| said.take_tokens(field).or_else(|| said.see_tokens(members));
-    let tokens_input = tokens(Field::TokensInput, TOKENS_IN);
-    let tokens_output = tokens(Field::TokensOutput, TOKENS_OUT);
-    let tokens_cache_read = tokens(Field::TokensCacheRead, TOKENS_CACHE_READ);
-    let tokens_cache_write = tokens(Field::TokensCacheWrite, TOKENS_CACHE_WRITE);
-    let tokens_reasoning = tokens(Field::TokensReasoning, TOKENS_REASONING);
-    let cost_usd = said.take_number(Field::Cost).or_else(|| said.see_member(Field::CostDetails, &["total"]));
+    let tokens = said.take_tokens();
+    let cost_usd = said.take_cost();
     let has_ended = unended.is_none();
     said = unended.unwrap_or(said);
     let error = failure::failure(&span, &said);
@@ -133,11 +119,11 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
             step: reading.step.clone(),
             status,
             output: reading.output.clone(),
-            tokens_input,
-            tokens_output,
-            tokens_cache_read,
-            tokens_cache_write,
-            tokens_reasoning,
+            tokens_input: tokens.input,
+            tokens_output: tokens.output,
+            tokens_cache_read: tokens.cache_read,
+            tokens_cache_write: tokens.cache_write,
+            tokens_reasoning: tokens.reasoning,
             cost_usd,
             error: reading.error.as_ref().and_then(StepFailure::text),
             ..StepEnded::default()

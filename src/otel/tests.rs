@@ -731,3 +731,24 @@ fn every_meaning_can_be_recorded() {
     }
     assert_eq!(means.decisions().len(), 3);
 }
+
+#[test]
+fn a_negative_cost_has_no_column_and_stays_an_attribute() {
+    let means = of_span(json!({"gen_ai.usage.cost": -1.0}), json!({}));
+    assert_eq!(means.ended().cost_usd, None);
+    assert_eq!(means.started().attributes["gen_ai.usage.cost"].as_str(), "-1.0");
+    let means = of_span(json!({"langfuse.observation.cost_details": {"total": -1.0}}), json!({}));
+    assert_eq!(means.ended().cost_usd, None);
+}
+
+#[test]
+fn an_error_type_without_text_is_no_error() {
+    for class in ["", " "] {
+        let means = of_span(json!({"error.type": class}), json!({}));
+        assert_eq!((means.ended().status, means.findings().len()), (StepEnd::Ok, 0), "{class:?}");
+        let record = json!({"eventName": "gen_ai.client.inference.operation.details",
+            "attributes": attributes(&json!({"error.type": class}))});
+        let means = of_log(record);
+        assert_eq!((means.step_ended().len(), means.findings().len()), (0, 0), "{class:?}");
+    }
+}

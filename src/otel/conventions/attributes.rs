@@ -27,6 +27,7 @@ pub(in crate::otel) enum Field {
     TokensCacheRead,
     TokensCacheWrite,
     TokensReasoning,
+    TokensTotal,
     Usage,
     Cost,
     CostDetails,
@@ -254,6 +255,16 @@ pub(in crate::otel) static ATTRIBUTES: &[Row] = &[
             "ai.usage.reasoningTokens",
             "gen_ai.usage.details.reasoning_tokens",
             "codex.usage.reasoning_output_tokens",
+        ],
+    },
+    Row {
+        field: Field::TokensTotal,
+        goes_to: "whether parts of the tokens are counted apart",
+        names: &[
+            "gen_ai.usage.total_tokens",
+            "llm.token_count.total",
+            "llm.usage.total_tokens",
+            "ai.usage.totalTokens",
         ],
     },
     Row {
