@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::limits::PAYLOAD_BYTES_DEFAULT;
-use crate::{AppendError, AppendOutcome, Appended, AuditLog, CloseError, Draft, PrepareError, Receipt, Seq};
+use crate::import::{Change, fits, later_id};
+use crate::{AppendError, AppendOutcome, Appended, AuditLog, CloseError, Draft, Receipt, Seq};
 use serde::Serialize;
 
 use super::ending;
@@ -22,6 +22,9 @@ const PENDING_EVENTS_MAX: usize = 8_192;
 /// Most bytes of input whose answers may be outstanding, which bounds the memory for large events.
 const PENDING_BYTES_MAX: usize = 64 << 20;
 
+/// Most states of one event. Each import looks for the last one from the first on, so more would make it slow.
+const STATES_MAX: u64 = 1_024;
+
 /// The results, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
@@ -39,13 +42,13 @@ pub(crate) struct Counts {
 
 /// An event that was refused.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct Refusal<P> {
     /// The position in the source that it came from.
-    pub(crate) place: u64,
+    pub(crate) place: P,
     pub(crate) error: AppendError,
 }
 
-impl Refusal {
+impl<P> Refusal<P> {
     /// Returns true if the log is to blame, so that the next event would be refused as well.
     pub(crate) fn is_of_the_log(&self) -> bool {
         matches!(
@@ -55,81 +58,141 @@ impl Refusal {
     }
 }
 
-struct Pending {
-    place: u64,
+/// Events of one record whose answers are outstanding.
+struct Pending<P> {
+    place: P,
     bytes: usize,
-    receipt: Receipt,
+    answers: Vec<Result<Receipt, AppendError>>,
+    /// The events again, if they may be a later state of those that the log has.
+    states: Option<States>,
 }
 
-/// Sends events and reads the answers, in order.
-pub(crate) struct Feed<'p> {
+/// Events that are sent until each has the id of a state for which the log has no other event.
+struct States {
+    /// With the ids of their first states.
+    drafts: Vec<Draft>,
+    round: u64,
+}
+
+impl States {
+    /// The events from the one at `first` on, as the next states.
+    fn later(mut self, first: usize) -> States {
+        self.drafts.drain(..first.min(self.drafts.len()));
+        States { drafts: self.drafts, round: self.round.saturating_add(1) }
+    }
+
+    fn to_send(&self) -> Vec<Draft> {
+        let drafts = self.drafts.iter().cloned();
+        drafts.map(|draft| Draft { id: draft.id.map(|id| later_id(id, self.round)), ..draft }).collect()
+    }
+}
+
+/// Sends events and reads the answers, in order. `P` is a position in the source.
+pub(crate) struct Feed<'p, P> {
     place: &'p LogFile,
     /// None while there was no log and there is nothing to record: input that is bad from its beginning leaves no log.
     log: Option<AuditLog>,
-    pending: VecDeque<Pending>,
+    pending: VecDeque<Pending<P>>,
+    pending_events: usize,
     pending_bytes: usize,
     counts: Counts,
 }
 
-impl<'p> Feed<'p> {
+impl<'p, P: Clone> Feed<'p, P> {
     /// Opens the log, if there is one.
-    pub(crate) fn new(place: &'p LogFile) -> anyhow::Result<Feed<'p>> {
+    pub(crate) fn new(place: &'p LogFile) -> anyhow::Result<Feed<'p, P>> {
         let log = place.path().symlink_metadata().is_ok().then(|| place.append()).transpose()?;
-        Ok(Feed { place, log, pending: VecDeque::new(), pending_bytes: 0, counts: Counts::default() })
+        Ok(Feed {
+            place,
+            log,
+            pending: VecDeque::new(),
+            pending_events: 0,
+            pending_bytes: 0,
+            counts: Counts::default(),
+        })
     }
 
-    /// Sends an event. Waits for the answers to earlier ones while too many are outstanding. Each refused event, this
-    /// one or an earlier one, goes to `refused`. An error means that the log cannot be made.
+    /// Sends the events of a record, which have this many bytes together. Waits for the answers to earlier ones while too
+    /// many are outstanding. Each refused event, one of these or an earlier one, goes to `refused`. An error means that
+    /// the log cannot be made.
     pub(crate) fn send(
         &mut self,
-        place: u64,
+        place: P,
         bytes: usize,
-        draft: Draft,
-        refused: &mut dyn FnMut(Refusal),
+        drafts: Vec<Draft>,
+        change: Change,
+        refused: &mut dyn FnMut(Refusal<P>),
     ) -> anyhow::Result<()> {
-        // A single event may be larger than the bound on bytes: it then waits until it is alone.
-        while self.pending.len() >= PENDING_EVENTS_MAX
-            || (self.pending_bytes > 0 && self.pending_bytes.saturating_add(bytes) > PENDING_BYTES_MAX)
+        // A single record may be larger than the bounds: it then waits until it is alone.
+        while self.pending_events > 0
+            && (self.pending_events.saturating_add(drafts.len()) > PENDING_EVENTS_MAX
+                || self.pending_bytes.saturating_add(bytes) > PENDING_BYTES_MAX)
         {
-            self.hear_oldest(refused);
+            self.read_oldest(refused);
         }
-        let appended = match &self.log {
-            Some(log) => log.append(draft),
-            // Checked before the log is made: a draft that no log would take must not leave an empty log.
-            None => match fits(&draft) {
-                Ok(()) => self.log.insert(self.place.append()?).append(draft),
-                Err(error) => Err(error.into()),
-            },
+        let states = match change {
+            Change::Never => None,
+            Change::May => Some(States { drafts: drafts.clone(), round: 0 }),
         };
-        match appended {
-            Ok(receipt) => {
-                self.pending_bytes = self.pending_bytes.saturating_add(bytes);
-                self.pending.push_back(Pending { place, bytes, receipt });
-            }
-            Err(error) => {
-                self.counts.refused += 1;
-                refused(Refusal { place, error });
-            }
+        self.append(place, bytes, drafts, states)
+    }
+
+    fn append(
+        &mut self,
+        place: P,
+        bytes: usize,
+        drafts: Vec<Draft>,
+        states: Option<States>,
+    ) -> anyhow::Result<()> {
+        let mut answers = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            answers.push(match &self.log {
+                Some(log) => log.append(draft),
+                // Checked before the log is made: a draft that no log would take must not leave an empty log.
+                None => match fits(&draft) {
+                    Ok(_) => self.log.insert(self.place.append()?).append(draft),
+                    Err(error) => Err(error.into()),
+                },
+            });
         }
+        self.pending_events = self.pending_events.saturating_add(answers.len());
+        self.pending_bytes = self.pending_bytes.saturating_add(bytes);
+        self.pending.push_back(Pending { place, bytes, answers, states });
         Ok(())
     }
 
-    fn hear_oldest(&mut self, refused: &mut dyn FnMut(Refusal)) {
+    fn read_oldest(&mut self, refused: &mut dyn FnMut(Refusal<P>)) {
         // The writer answers in the order of sending, so no later answer is kept waiting.
-        let Some(Pending { place, bytes, receipt }) = self.pending.pop_front() else { return };
+        let Some(Pending { place, bytes, answers, states }) = self.pending.pop_front() else { return };
+        self.pending_events = self.pending_events.saturating_sub(answers.len());
         self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
-        match receipt.wait() {
-            Ok(Appended { outcome: AppendOutcome::New, seq, .. }) => {
-                self.counts.appended += 1;
-                // Answers come in order, so the first one has the lowest position.
-                self.counts.first_seq.get_or_insert(seq);
-                self.counts.last_seq = Some(seq);
+        let states = states.filter(|states| states.round < STATES_MAX);
+        let mut later = None;
+        for (index, answer) in answers.into_iter().enumerate() {
+            match answer.and_then(Receipt::wait) {
+                Ok(Appended { outcome: AppendOutcome::New, seq, .. }) => {
+                    self.counts.appended += 1;
+                    // Answers come in order, so the first one has the lowest position.
+                    self.counts.first_seq.get_or_insert(seq);
+                    self.counts.last_seq = Some(seq);
+                }
+                // Everything from the first conflict on is sent again, and answered then.
+                _ if later.is_some() => {}
+                Ok(Appended { outcome: AppendOutcome::AlreadyRecorded, .. }) => {
+                    self.counts.already_recorded += 1;
+                }
+                Err(AppendError::Conflict { .. }) if states.is_some() => later = Some(index),
+                Err(error) => {
+                    self.counts.refused += 1;
+                    refused(Refusal { place: place.clone(), error });
+                }
             }
-            Ok(Appended { outcome: AppendOutcome::AlreadyRecorded, .. }) => self.counts.already_recorded += 1,
-            Err(error) => {
-                self.counts.refused += 1;
-                refused(Refusal { place, error });
-            }
+        }
+        if let (Some(first), Some(states)) = (later, states) {
+            let states = states.later(first);
+            // The order counts: an end that is recorded before a later start would not be the last word.
+            // The log is open, so nothing can fail that is not in the answers.
+            let _ = self.append(place, bytes, states.to_send(), Some(states));
         }
     }
 
@@ -142,9 +205,9 @@ impl<'p> Feed<'p> {
     }
 
     /// Waits for every answer.
-    pub(crate) fn settle(&mut self, refused: &mut dyn FnMut(Refusal)) {
+    pub(crate) fn settle(&mut self, refused: &mut dyn FnMut(Refusal<P>)) {
         while !self.pending.is_empty() {
-            self.hear_oldest(refused);
+            self.read_oldest(refused);
         }
     }
 
@@ -161,15 +224,5 @@ impl<'p> Feed<'p> {
     /// Closes the log. The read tables hold the committed events when this returns.
     pub(crate) fn close(self) -> Result<(), CloseError> {
         self.log.map_or(Ok(()), ending::close)
-    }
-}
-
-/// Checks that a log would accept the size of an event's payload.
-pub(crate) fn fits(draft: &Draft) -> Result<(), PrepareError> {
-    match draft.payload_bytes()? {
-        bytes if bytes > PAYLOAD_BYTES_DEFAULT => {
-            Err(PrepareError::TooLarge { bytes, max: PAYLOAD_BYTES_DEFAULT })
-        }
-        _ => Ok(()),
     }
 }

@@ -6,14 +6,13 @@ use std::io::{self, BufReader, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::Draft;
-use crate::import::{self, BadLines, ImportError, Imported, SinkError, Source};
+use crate::import::{self, BadLines, Handed, ImportError, Imported, Location, Sink, SinkError, Source};
 use anyhow::{Context as _, bail};
 use clap::ValueEnum as _;
 use serde::Serialize;
 
 use super::bar::Bar;
-use super::feed::{self, Counts, Feed, OnBad, Refusal};
+use super::feed::{Counts, Feed, OnBad, Refusal};
 use super::import_otlp;
 use super::interrupt::Interrupt;
 use super::log_file::LogFile;
@@ -230,8 +229,6 @@ struct Report {
     counts: Counts,
 }
 
-type Sink<'a> = dyn FnMut(Draft) -> Result<(), SinkError> + 'a;
-
 pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let importer = args.format.importer();
     args.check(&importer)?;
@@ -351,24 +348,23 @@ impl io::Seek for Input {
 
 /// An import under way.
 struct Run<'p> {
-    feed: Feed<'p>,
+    feed: Feed<'p, Location>,
     bar: Bar,
     progress: Progress,
     on_bad: OnBad,
     interrupt: Interrupt,
     sent: u64,
-    first_refusal: Option<Refusal>,
+    first_refusal: Option<Refusal<Location>>,
     /// True if a bad record ended the import.
     is_record_bad: bool,
 }
 
 impl Run<'_> {
-    fn send(&mut self, draft: Draft) -> Result<(), SinkError> {
-        // Asked here, because the importer can name the record that a draft is made from.
-        feed::fits(&draft)?;
-        self.sent += 1;
+    fn send(&mut self, handed: Handed) -> Result<(), SinkError> {
+        let Handed { place, drafts, bytes, change, .. } = handed;
+        self.sent = self.sent.saturating_add(u64::try_from(drafts.len()).unwrap_or(u64::MAX));
         let mut refusals = Vec::new();
-        self.feed.send(self.sent, draft.payload_bytes()?, draft, &mut |refusal| refusals.push(refusal))?;
+        self.feed.send(place, bytes, drafts, change, &mut |refusal| refusals.push(refusal))?;
         self.refused(refusals);
         self.bar.set(match &self.progress {
             Progress::Events => self.sent,
@@ -379,17 +375,17 @@ impl Run<'_> {
             return Err("interrupted; import it again to add the rest".into());
         }
         // Answers are not awaited one by one, so the import ends some events after the one that was refused.
-        match self.first_refusal.take() {
-            None => Ok(()),
-            Some(refusal) => Err(refusal.error.into()),
+        match self.first_refusal.is_none() {
+            true => Ok(()),
+            false => Err("refused".into()),
         }
     }
 
-    fn refused(&mut self, refusals: Vec<Refusal>) {
+    fn refused(&mut self, refusals: Vec<Refusal<Location>>) {
         for refusal in refusals {
             if self.on_bad == OnBad::LeaveOut && !refusal.is_of_the_log() {
-                let reason = refusal.error.to_string();
-                self.bar.say(&format!("event {} of the source: {}", refusal.place, text::block(&reason)));
+                let reason = format!("{}: {}", refusal.place, refusal.error);
+                self.bar.say(&text::block(&reason));
             } else {
                 self.first_refusal.get_or_insert(refusal);
             }
@@ -430,7 +426,7 @@ fn import_with(
         is_record_bad: false,
     });
     let imported =
-        import(&mut |error| run.borrow_mut().bad(error), &mut |draft| run.borrow_mut().send(draft));
+        import(&mut |error| run.borrow_mut().bad(error), &mut |handed| run.borrow_mut().send(handed));
     let mut run = run.into_inner();
     // The last answers may bring a refusal, too.
     let mut refusals = Vec::new();
@@ -463,15 +459,16 @@ fn import_with(
         ))?,
         Err(_) => out.line(&summary(&counts))?,
     }
+    // The error of the import only says that an answer ended it.
+    if let Some(refusal) = first_refusal {
+        return Err(refusal.error).with_context(|| refusal.place.to_string());
+    }
     match imported {
         Err(error) if is_record_bad => {
             bail!("{error}\nhint: what was read before it is recorded; --skip-bad leaves bad records out")
         }
         imported => imported?,
     };
-    if let Some(refusal) = first_refusal {
-        return Err(refusal.error).with_context(|| format!("event {} of the source", refusal.place));
-    }
     closed?;
     Ok(if counts.refused == 0 { Verdict::Done } else { Verdict::FoundWrong })
 }

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::import::map::{Mapper, RecordError};
+use crate::import::{Change, fits};
 use crate::lines::{BadLine, Line};
 use crate::{AppendError, Draft, JsonEventError, PrepareError, parse_draft};
 use anyhow::{Context as _, bail};
@@ -13,7 +14,7 @@ use crossbeam_channel::select_biased;
 use serde::Serialize;
 
 use super::bar::Bar;
-use super::feed::{self, Feed, Refusal};
+use super::feed::{Feed, Refusal};
 use super::interrupt::Interrupt;
 use super::lines;
 use super::log_file::LogFile;
@@ -87,15 +88,22 @@ enum Reading<'m> {
     /// A line is an event.
     Events,
     /// A map makes events of a line.
-    Mapped(Mapper<'m>),
+    Mapped(Mapper<'m>, Change),
 }
 
 impl Reading<'_> {
+    fn change(&self) -> Change {
+        match self {
+            Reading::Events => Change::Never,
+            Reading::Mapped(_, change) => *change,
+        }
+    }
+
     fn drafts(&mut self, line: &Line) -> Result<Vec<Draft>, Trouble> {
         let text = line.text.as_ref().map_err(Clone::clone)?;
         Ok(match self {
             Reading::Events => vec![parse_draft(text)?],
-            Reading::Mapped(mapper) => mapper.drafts(None, line.number, text)?,
+            Reading::Mapped(mapper, _) => mapper.drafts(None, line.number, text)?,
         })
     }
 }
@@ -114,7 +122,8 @@ pub(crate) fn run(
                 bail!("the map has queries; use it with `annals import sqlite`");
             }
             let file = args.file.as_deref().filter(|path| *path != Path::new("-"));
-            Reading::Mapped(Mapper::new(map, map_file::source(args.source.as_deref(), map, file)?))
+            let source = map_file::source(args.source.as_deref(), map, file)?;
+            Reading::Mapped(Mapper::new(map, source), map.change())
         }
     };
     let source = open(args.file.as_deref())?;
@@ -142,7 +151,9 @@ fn check(source: Box<dyn Read + Send>, mut reading: Reading<'_>, out: &mut Out) 
     for parcel in lines::read_in_background(source)? {
         for line in parcel.context("the events cannot be read")? {
             let drafts = reading.drafts(&line);
-            match drafts.and_then(|drafts| Ok((drafts.len(), drafts.iter().try_for_each(feed::fits)?))) {
+            match drafts.and_then(|drafts| {
+                Ok((drafts.len(), drafts.iter().try_for_each(|draft| fits(draft).map(drop))?))
+            }) {
                 Ok((events, ())) => checked.events += u64::try_from(events).unwrap_or(u64::MAX),
                 Err(problem) => {
                     checked.bad += 1;
@@ -234,7 +245,7 @@ fn record(
 }
 
 struct Run<'p, 'm> {
-    feed: Feed<'p>,
+    feed: Feed<'p, u64>,
     reading: Reading<'m>,
     bar: Bar,
     skip_bad: bool,
@@ -264,18 +275,16 @@ impl Run<'_, '_> {
     fn send(&mut self, line: &Line, drafts: Vec<Draft>) -> anyhow::Result<()> {
         // A single event is checked when it is sent.
         if drafts.len() > 1
-            && let Err(error) = drafts.iter().try_for_each(feed::fits)
+            && let Err(error) = drafts.iter().try_for_each(|draft| fits(draft).map(drop))
         {
             self.feed.count_refused();
             self.bad(line.number, &error, false);
             return Ok(());
         }
-        // The events of a line share its bytes. What each adds of its own is small.
-        let bytes = line.text.as_ref().map_or(0, String::len).checked_div(drafts.len()).unwrap_or(0);
+        let bytes = line.text.as_ref().map_or(0, String::len);
         let mut refusals = Vec::new();
-        for draft in drafts {
-            self.feed.send(line.number, bytes, draft, &mut |refusal| refusals.push(refusal))?;
-        }
+        let change = self.reading.change();
+        self.feed.send(line.number, bytes, drafts, change, &mut |refusal| refusals.push(refusal))?;
         self.refused(refusals);
         Ok(())
     }
@@ -286,7 +295,7 @@ impl Run<'_, '_> {
         self.refused(refusals);
     }
 
-    fn refused(&mut self, refusals: Vec<Refusal>) {
+    fn refused(&mut self, refusals: Vec<Refusal<u64>>) {
         for refusal in refusals {
             self.bad(refusal.place, &refusal.error, refusal.is_of_the_log());
         }

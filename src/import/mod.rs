@@ -50,6 +50,8 @@ mod test_support;
 pub use atif::atif;
 pub use claude_code::claude_code;
 pub use codex::codex;
+pub(crate) use emit::fits;
+pub use emit::{Change, Handed, Sink, later_id};
 pub use error::{ImportError, Location, SinkError, SourceError};
 pub use inspect_ai::inspect_ai;
 pub use json_lines::BadLines;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::SourceError;
-use crate::SessionId;
+use crate::{Event, SessionId};
 
 /// The name of a source: part of the id of every session that comes from it.
 ///
@@ -54,7 +54,7 @@ impl Source {
     }
 }
 
-/// Counts of the drafts that an import handed to its sink.
+/// Counts of the events that an import handed to its sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Imported {
@@ -68,6 +68,22 @@ pub struct Imported {
     pub findings: u64,
     /// Events of every kind.
     pub events: u64,
+}
+
+impl Imported {
+    pub(super) fn count(&mut self, event: &Event) {
+        let counter = match event {
+            Event::SessionStarted(_) => Some(&mut self.sessions),
+            Event::StepStarted(_) => Some(&mut self.steps),
+            Event::DecisionMade(_) => Some(&mut self.decisions),
+            Event::FindingRaised(_) => Some(&mut self.findings),
+            _ => None,
+        };
+        if let Some(counter) = counter {
+            *counter += 1;
+        }
+        self.events += 1;
+    }
 }
 
 #[cfg(test)]

@@ -18,13 +18,13 @@ use std::path::Path;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
-use super::emit::Emitter;
-use super::error::{ImportError, Location, SinkError, or_bad};
+use super::emit::{Emitter, Sink};
+use super::error::{ImportError, Location, or_bad};
 use super::json_lines::BadLines;
 use super::map::{Map, Mapper};
 use super::source::{Imported, Source};
 use super::sqlite_file;
-use crate::{Digest, Draft, Json};
+use crate::{Digest, Json};
 
 /// Reads the rows of a map's queries, without changing the database. Another program may have it open.
 ///
@@ -37,7 +37,7 @@ pub fn sqlite(
     map: &Map,
     source: Source,
     bad: &mut BadLines<'_>,
-    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
+    sink: &mut Sink<'_>,
 ) -> Result<Imported, ImportError> {
     let (connection, ()) = sqlite_file::open(path, "a SQLite database", |connection| {
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
@@ -59,7 +59,7 @@ pub fn sqlite(
             let place = Location::QueryRow { query: name.to_owned(), row: number };
             let record = record(&columns, row).map_err(failed)?;
             let done = match mapper.drafts(Some(index), number, &record) {
-                Ok(drafts) => emitter.send_all(&place, drafts),
+                Ok(drafts) => emitter.send_all(&place, drafts, map.change()),
                 Err(error) => Err(ImportError::Malformed { place, reason: error.to_string() }),
             };
             or_bad(done, bad)?;

@@ -22,15 +22,15 @@ use std::vec;
 
 use serde::Serialize;
 
-use super::emit::{Emitter, Scope};
-use super::error::{ImportError, SinkError};
+use super::emit::{Emitter, Scope, Sink};
+use super::error::ImportError;
 use super::fields::{Fields, Label, text_of};
 use super::json_list::for_each_record;
 use super::source::{Imported, Source};
 use super::turn::Rationale;
 use crate::limits::ID_BYTES_MAX;
 use crate::{
-    Attributes, DecisionMade, Draft, FindingRaised, Json, Outcome, SessionEnd, SessionEnded, SessionStarted,
+    Attributes, DecisionMade, FindingRaised, Json, Outcome, SessionEnd, SessionEnded, SessionStarted,
     Severity, StepEnd, StepEnded, StepId, StepKind, StepStarted,
 };
 
@@ -44,11 +44,7 @@ const REWARD_TOLERANCE: f64 = 1e-6;
 /// # Errors
 /// If the file is not a list of runs, a run has no usable `task_id`, `trial`, `reward` or `traj`, or the sink refuses a
 /// draft. Drafts from before the error were handed over.
-pub fn tau_bench(
-    reader: impl Read,
-    source: &Source,
-    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
-) -> Result<Imported, ImportError> {
+pub fn tau_bench(reader: impl Read, source: &Source, sink: &mut Sink<'_>) -> Result<Imported, ImportError> {
     let mut emitter = Emitter::new(sink);
     for_each_record(reader, "a JSON list of tau-bench runs", |record| {
         import_run(record, source, &mut emitter)
@@ -374,7 +370,7 @@ mod tests {
     use super::super::error::Location;
     use super::super::test_support::{all, collect, ids, real_data, source};
     use super::*;
-    use crate::Event;
+    use crate::{Draft, Event};
 
     fn import(text: &str) -> (Vec<Draft>, Result<Imported, ImportError>) {
         collect(|sink| tau_bench(text.as_bytes(), &source(), sink))

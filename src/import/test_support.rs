@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use super::{ImportError, Imported, Source};
+use super::{ImportError, Imported, Sink, Source};
 use crate::{Draft, Event, StepEnded, StepStarted};
 
 /// A file of real data, from the folder in `ANNALS_TEST_DATA`, or else from beside the repository. Without the file the
@@ -35,11 +35,11 @@ pub(super) fn source() -> Source {
 
 /// The drafts of an import, and its result.
 pub(super) fn collect(
-    import: impl FnOnce(&mut dyn FnMut(Draft) -> Result<(), super::SinkError>) -> Result<Imported, ImportError>,
+    import: impl FnOnce(&mut Sink<'_>) -> Result<Imported, ImportError>,
 ) -> (Vec<Draft>, Result<Imported, ImportError>) {
     let mut drafts = Vec::new();
-    let result = import(&mut |draft| {
-        drafts.push(draft);
+    let result = import(&mut |handed| {
+        drafts.extend(handed.drafts);
         Ok(())
     });
     (drafts, result)

@@ -7,16 +7,18 @@
 //! Records within records become records of their own: the observations and scores of a trace, and the child runs of a
 //! run. Ids come from the ids in the file, so it does not matter which files a record comes from.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::Read;
 
-use super::emit::Emitter;
-use super::error::{ImportError, SinkError, or_bad};
+use super::emit::{Change, Emitter, Sink};
+use super::error::{ImportError, or_bad};
 use super::exported::for_each;
 use super::fields::Fields;
 use super::json_lines::BadLines;
 use super::map::{Map, MapError, Mapper};
 use super::source::{Imported, Source};
-use crate::{Draft, Json};
+use crate::{DecisionId, Draft, Event, EventId, Json, SessionId, StepId};
 
 /// Deepest nesting of child runs: each level is several levels of JSON, of which there are 128 at most.
 const NESTED_MAX: usize = 128;
@@ -56,7 +58,7 @@ const LANGSMITH: Service = Service {
 pub fn langfuse(
     reader: impl Read,
     bad: &mut BadLines<'_>,
-    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
+    sink: &mut Sink<'_>,
 ) -> Result<Imported, ImportError> {
     LANGFUSE.import(reader, bad, sink)
 }
@@ -68,7 +70,7 @@ pub fn langfuse(
 pub fn langsmith(
     reader: impl Read,
     bad: &mut BadLines<'_>,
-    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
+    sink: &mut Sink<'_>,
 ) -> Result<Imported, ImportError> {
     LANGSMITH.import(reader, bad, sink)
 }
@@ -86,13 +88,14 @@ impl Service {
         &self,
         reader: impl Read,
         bad: &mut BadLines<'_>,
-        sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
+        sink: &mut Sink<'_>,
     ) -> Result<Imported, ImportError> {
         let (map, source) = self.map()?;
-        let mut mapper = Mapper::new(&map, source);
         let mut emitter = Emitter::new(sink);
+        let mut records =
+            Records { mapper: Mapper::new(&map, source), change: map.change(), calls: Calls::default() };
         for_each(reader, self.expected, self.pages, bad, |fields, bad| {
-            self.record(fields, NESTED_MAX, &mut mapper, bad, &mut emitter)
+            self.record(fields, NESTED_MAX, &mut records, bad, &mut emitter)
         })?;
         Ok(emitter.imported())
     }
@@ -103,7 +106,7 @@ impl Service {
         &self,
         mut fields: Fields,
         depth: usize,
-        mapper: &mut Mapper<'_>,
+        records: &mut Records<'_>,
         bad: &mut BadLines<'_>,
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
@@ -115,26 +118,80 @@ impl Service {
                 nested.extend(fields.each_object(name, items));
             }
         }
-        or_bad(own_events(fields, mapper, emitter), bad)?;
+        or_bad(records.take(fields, emitter), bad)?;
         for fields in nested {
             let done =
-                fields.and_then(|fields| self.record(fields, depth.saturating_sub(1), mapper, bad, emitter));
+                fields.and_then(|fields| self.record(fields, depth.saturating_sub(1), records, bad, emitter));
             or_bad(done, bad)?;
         }
         Ok(())
     }
 }
 
-/// Emits the events of a record without those in it.
-fn own_events(fields: Fields, mapper: &mut Mapper<'_>, emitter: &mut Emitter<'_>) -> Result<(), ImportError> {
-    let (place, path) = (fields.place().clone(), fields.path().to_owned());
-    let malformed = |reason: String| {
-        let reason = if path.is_empty() { reason } else { format!("`{path}`: {reason}") };
-        ImportError::Malformed { place: place.clone(), reason }
-    };
-    let json = serde_json::to_string(&fields.rest()).map_err(|error| malformed(error.to_string()))?;
-    let drafts = mapper.drafts(None, 0, &json).map_err(|error| malformed(error.to_string()))?;
-    emitter.send_all(&place, drafts)
+/// The records of a file, on their way to the emitter.
+struct Records<'m> {
+    mapper: Mapper<'m>,
+    change: Change,
+    calls: Calls,
+}
+
+impl Records<'_> {
+    /// Emits the events of a record without those of the records in it.
+    fn take(&mut self, fields: Fields, emitter: &mut Emitter<'_>) -> Result<(), ImportError> {
+        let (place, path) = (fields.place().clone(), fields.path().to_owned());
+        let malformed = |reason: String| {
+            let reason = if path.is_empty() { reason } else { format!("`{path}`: {reason}") };
+            ImportError::Malformed { place: place.clone(), reason }
+        };
+        let json = serde_json::to_string(&fields.rest()).map_err(|error| malformed(error.to_string()))?;
+        let mut drafts = self.mapper.drafts(None, 0, &json).map_err(|error| malformed(error.to_string()))?;
+        self.calls.name(&mut drafts);
+        emitter.send_all(&place, drafts, self.change)
+    }
+}
+
+/// Most calls of tools whose ids are remembered, some dozens of bytes each. A call after these has an id made of its
+/// position.
+const CALLS_MAX: usize = 1 << 20;
+
+/// The calls of a file, as far as it was read: the event of the first call with an id, by session and id. A record that
+/// the file has twice makes the same event, and so keeps the id.
+#[derive(Default)]
+struct Calls {
+    first: HashMap<EventId, EventId>,
+}
+
+impl Calls {
+    /// Names the decisions of a record by the ids of their calls, or by their positions where an earlier call of the
+    /// session has the same id.
+    fn name(&mut self, drafts: &mut [Draft]) {
+        let decisions = drafts.iter_mut().filter_map(|draft| match (&mut draft.event, draft.id) {
+            (Event::DecisionMade(made), Some(event)) => Some((draft.session.as_ref(), made, event)),
+            _ => None,
+        });
+        for (index, (session, made, event)) in decisions.enumerate() {
+            let session = session.map(SessionId::as_str).unwrap_or_default();
+            // The length keeps the two apart, whatever is in them.
+            let call = EventId::from_name(&format!("{}/{session}/{}", session.len(), made.decision));
+            let is_room = self.first.len() < CALLS_MAX;
+            let is_first = match self.first.entry(call) {
+                Entry::Occupied(first) => *first.get() == event,
+                Entry::Vacant(first) => {
+                    if is_room {
+                        first.insert(event);
+                    }
+                    is_room
+                }
+            };
+            if is_first {
+                continue;
+            }
+            let step = made.step.as_ref().map(StepId::as_str).unwrap_or_default();
+            let position = DecisionId::new(format!("{step}/call/{index}")).unwrap_or_else(|_| event.into());
+            let own = std::mem::replace(&mut made.decision, position);
+            made.attributes.insert("tool_call_id".to_owned(), Json::text(own.as_str()));
+        }
+    }
 }
 
 fn is_list_of_objects(json: &Json) -> bool {

@@ -372,6 +372,6 @@ impl Transcript {
         self.scope = self.scope.at(place);
         let last_key = std::mem::take(&mut self.last_key);
         self.begin(&last_key, emitter)?;
-        emitter.emit(&self.scope, &format!("ended/{last_key}"), at.or(self.last_at), ended)
+        emitter.emit_state(&self.scope, &format!("ended/{last_key}"), at.or(self.last_at), ended)
     }
 }

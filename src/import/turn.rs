@@ -414,7 +414,8 @@ pub(super) fn raise(
         evidence: problem.evidence,
         ..Default::default()
     };
-    emitter.emit(scope, &what, at, finding)
+    // The finding keeps its id if it is judged again.
+    emitter.emit_state(scope, &what, at, finding)
 }
 
 /// The JSON of a value.

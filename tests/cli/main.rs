@@ -18,6 +18,7 @@ mod diff;
 mod evidence;
 mod export;
 mod formats;
+mod growing_files;
 mod hostile_text;
 mod import_sqlite;
 mod json_vectors;

@@ -29,13 +29,12 @@ use std::io::{Read, Seek};
 use self::step::Step;
 use self::trajectory::{EXPECTED, Header, Headers, inner};
 use super::document::{Document, Path, Want};
-use super::emit::Emitter;
-use super::error::{ImportError, SinkError, or_bad};
+use super::emit::{Emitter, Sink};
+use super::error::{ImportError, or_bad};
 use super::fields::Fields;
 use super::json_lines::BadLines;
 use super::source::{Imported, Source};
 use super::transcript::Transcript;
-use crate::Draft;
 
 /// Reads a trajectory in the Agent Trajectory Interchange Format, step by step.
 ///
@@ -48,7 +47,7 @@ pub fn atif(
     reader: impl Read + Seek,
     source: &Source,
     bad: &mut BadLines<'_>,
-    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
+    sink: &mut Sink<'_>,
 ) -> Result<Imported, ImportError> {
     let mut document = Document::new(reader, EXPECTED);
     let mut headers = Headers::default();

@@ -33,11 +33,10 @@ use std::io::Read;
 use self::line::{FORMAT, Line, Names, note};
 use self::session::Session;
 use super::Imported;
-use super::emit::Emitter;
-use super::error::{ImportError, SinkError};
+use super::emit::{Emitter, Sink};
+use super::error::ImportError;
 use super::fields::Fields;
 use super::json_lines::{BadLines, for_each_line};
-use crate::Draft;
 
 /// Bytes of lines that wait for the first line with a session's id.
 const WAITING_BYTES_MAX: usize = 1 << 20;
@@ -50,7 +49,7 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 pub fn claude_code(
     reader: impl Read,
     bad: &mut BadLines<'_>,
-    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
+    sink: &mut Sink<'_>,
 ) -> Result<Imported, ImportError> {
     let mut emitter = Emitter::new(sink);
     let mut file = Reading::default();

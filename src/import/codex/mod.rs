@@ -33,10 +33,9 @@ use std::io::Read;
 use self::line::{EXPECTED, Line};
 use self::session::Session;
 use super::Imported;
-use super::emit::Emitter;
-use super::error::{ImportError, SinkError};
+use super::emit::{Emitter, Sink};
+use super::error::ImportError;
 use super::json_lines::{BadLines, for_each_line};
-use crate::Draft;
 
 /// Reads the file of a session of Codex, line by line.
 ///
@@ -47,7 +46,7 @@ use crate::Draft;
 pub fn codex(
     reader: impl Read,
     bad: &mut BadLines<'_>,
-    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
+    sink: &mut Sink<'_>,
 ) -> Result<Imported, ImportError> {
     let mut emitter = Emitter::new(sink);
     let mut session: Option<Session> = None;

@@ -10,7 +10,9 @@ use super::super::error::{ImportError, Location};
 use super::super::fields;
 use super::super::source::Source;
 use super::super::turn::{self, Problem};
-use crate::{Attributes, Json, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity, Timestamp};
+use crate::{
+    Attributes, Json, Outcome, SessionEnd, SessionEnded, SessionStarted, SessionUpdated, Severity, Timestamp,
+};
 
 pub(super) const FORMAT: &str = "inspect-ai";
 pub(super) const EXPECTED: &str = "a log of Inspect";
@@ -45,7 +47,13 @@ pub(super) struct Log {
     pub(super) solver: Option<String>,
     at: Option<Timestamp>,
     started: Option<SessionStarted>,
-    end: Option<End>,
+    latest: Latest,
+}
+
+/// What the log says of the course of the evaluation. It changes until the evaluation ends, and when it is scored again.
+enum Latest {
+    Running(Attributes),
+    Ended(Box<End>),
 }
 
 struct End {
@@ -73,10 +81,12 @@ impl Log {
         for name in ["run_id", "task_id"] {
             labels.extend(eval.text(name).filter(|id| !id.is_empty()).map(|id| (name.to_owned(), id)));
         }
-        let status: Option<String> = fields.take("status")?;
-        let end = end(status, &mut fields)?;
         let mut attributes = eval.rest_by_path();
-        attributes.extend(fields.rest());
+        for name in ["version", "plan"] {
+            attributes.extend(fields.json(name).map(|json| (name.to_owned(), json)));
+        }
+        let status: Option<String> = fields.take("status")?;
+        let latest = latest(status, fields)?;
         let started = SessionStarted {
             profile: Some(FORMAT.to_owned()),
             agent: solver.clone(),
@@ -86,19 +96,26 @@ impl Log {
             attributes,
             ..Default::default()
         };
-        Ok(Log { scope, model, task, solver, at: created, started: Some(started), end })
+        Ok(Log { scope, model, task, solver, at: created, started: Some(started), latest })
     }
 
     pub(super) fn begin(&mut self, emitter: &mut Emitter<'_>) -> Result<(), ImportError> {
         match self.started.take() {
-            Some(started) => emitter.emit(&self.scope, "started", self.at, started),
+            Some(started) => emitter.emit_state(&self.scope, "started", self.at, started),
             None => Ok(()),
         }
     }
 
     /// Ends the session, if the evaluation ended.
     pub(super) fn end(self, emitter: &mut Emitter<'_>) -> Result<(), ImportError> {
-        let Some(End { at, ended, error }) = self.end else { return Ok(()) };
+        let End { at, ended, error } = match self.latest {
+            Latest::Ended(end) => *end,
+            Latest::Running(attributes) if attributes.is_empty() => return Ok(()),
+            Latest::Running(attributes) => {
+                let updated = SessionUpdated { attributes, ..Default::default() };
+                return emitter.emit_state(&self.scope, "updated", None, updated);
+            }
+        };
         if let Some(error) = error {
             let problem = Problem {
                 category: "error",
@@ -113,17 +130,17 @@ impl Log {
             };
             turn::raise(emitter, &self.scope, "error", at, problem)?;
         }
-        emitter.emit(&self.scope, "ended", at, ended)
+        emitter.emit_state(&self.scope, "ended", at, ended)
     }
 }
 
-/// The end of the evaluation. One that has only started has none.
-fn end(status: Option<String>, fields: &mut fields::Fields) -> Result<Option<End>, ImportError> {
+/// The end of the evaluation, or what is known of one that has only started.
+fn latest(status: Option<String>, mut fields: fields::Fields) -> Result<Latest, ImportError> {
     let status = match status.as_deref() {
         None | Some("success") => SessionEnd::Completed,
         Some("error") => SessionEnd::Failed,
         Some("cancelled") => SessionEnd::Cancelled,
-        Some("started") => return Ok(None),
+        Some("started") => return Ok(Latest::Running(fields.rest())),
         Some(other) => {
             return Err(
                 fields.error("status", format!("`{other}` is not started, success, cancelled or error"))
@@ -146,8 +163,9 @@ fn end(status: Option<String>, fields: &mut fields::Fields) -> Result<Option<End
     let results = fields.json("results");
     let scores = results.as_ref().map(metrics).unwrap_or_default();
     attributes.extend(results.map(|json| ("results".to_owned(), json)));
+    attributes.extend(fields.rest());
     let ended = SessionEnded { status, scores, error: error.clone(), attributes, ..Default::default() };
-    Ok(Some(End { at, ended, error }))
+    Ok(Latest::Ended(Box::new(End { at, ended, error })))
 }
 
 /// The metrics of the results, `<scorer>/<metric>` each. Those that are no numbers are in the attribute alone.

@@ -41,11 +41,10 @@ use std::ops::Range;
 use self::log::{EXPECTED, Log, SAMPLES_MAX};
 use self::part::Region;
 use super::document::{Document, Path, Want, is_empty_list};
-use super::emit::Emitter;
-use super::error::{ImportError, SinkError, or_bad};
+use super::emit::{Emitter, Sink};
+use super::error::{ImportError, or_bad};
 use super::json_lines::BadLines;
 use super::source::{Imported, Source};
-use crate::Draft;
 
 /// First bytes of an archive.
 const ARCHIVE: [u8; 4] = *b"PK\x03\x04";
@@ -61,7 +60,7 @@ pub fn inspect_ai(
     mut reader: impl Read + Seek,
     source: &Source,
     bad: &mut BadLines<'_>,
-    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
+    sink: &mut Sink<'_>,
 ) -> Result<Imported, ImportError> {
     let mut begin = Vec::new();
     reader.by_ref().take(ARCHIVE.len() as u64).read_to_end(&mut begin).map_err(ImportError::Read)?;

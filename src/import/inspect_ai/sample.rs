@@ -111,9 +111,10 @@ pub(super) fn import(
         fields.insert(name, attachments.resolve(json)?);
     }
     let mut fields = Fields::collected(place.clone(), fields);
-    let transcript = begin(&mut fields, log)?;
-    let end = End::of(&mut fields)?;
-    let transcript = Transcript::new(transcript.0, transcript.1, started(transcript.2, fields));
+    let (scope, at, started) = begin(&mut fields, log)?;
+    let end = End::of(fields)?;
+    emitter.begin(&scope)?;
+    let transcript = Transcript::new(scope, at, started);
     let list = if found.has_events { "events[]" } else { "messages[]" };
     let mut events = Events::new(transcript, attachments, found.messages);
     let route = |path: &Path| match shape(path).as_str() {
@@ -159,6 +160,10 @@ fn begin(fields: &mut Fields, log: &Log) -> Result<(Scope, Option<Timestamp>, Se
         labels,
         ..Default::default()
     };
+    // All other fields may change while the sample is worked on, or scored again.
+    for name in ["target", "choices", "sandbox", "files", "setup"] {
+        started.attributes.extend(fields.json(name).map(|json| (name.to_owned(), json)));
+    }
     // A list of messages has more than the question.
     started.attributes.extend(
         input.filter(|input| input.as_str().starts_with('[')).map(|input| ("input".to_owned(), input)),
@@ -179,12 +184,6 @@ fn question(fields: &mut Fields) -> Result<Option<String>, ImportError> {
     Ok(None)
 }
 
-/// The fields that nobody took are those of the beginning.
-fn started(mut started: SessionStarted, fields: Fields) -> SessionStarted {
-    started.attributes.extend(fields.rest());
-    started
-}
-
 /// The end of a sample.
 struct End {
     at: Option<Timestamp>,
@@ -193,7 +192,8 @@ struct End {
 }
 
 impl End {
-    fn of(fields: &mut Fields) -> Result<End, ImportError> {
+    /// Takes the fields that are not those of the beginning.
+    fn of(mut fields: Fields) -> Result<End, ImportError> {
         let at = fields.take("completed_at")?;
         let mut ended = SessionEnded::default();
         let mut findings = Vec::new();
@@ -212,7 +212,7 @@ impl End {
                 .insert("scores".to_owned(), super::super::turn::json_of(fields.place(), "scores", &scores)?);
         }
         if let Some(usage) = fields.json("model_usage") {
-            tokens(fields, &usage, &mut ended)?;
+            tokens(&fields, &usage, &mut ended)?;
             ended.attributes.insert("model_usage".to_owned(), usage);
         }
         if let Some(mut error) = fields.object("error")? {
@@ -229,6 +229,7 @@ impl End {
         if let Some(error) = &ended.error {
             findings.push(("error".to_owned(), failed(error.clone())));
         }
+        ended.attributes.extend(fields.rest());
         Ok(End { at, ended, findings })
     }
 

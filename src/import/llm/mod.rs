@@ -32,21 +32,16 @@ use self::conversation::Conversation;
 use self::database::{Cells, Database};
 use self::responses::Responses;
 use self::turns::{Seen, Turns};
-use super::emit::Emitter;
-use super::error::{ImportError, SinkError};
+use super::emit::{Emitter, Sink};
+use super::error::ImportError;
 use super::{Imported, Source};
-use crate::Draft;
 
 /// Reads the log of the `llm` command-line tool, without changing it.
 ///
 /// # Errors
 /// If the file is not such a log (the error names the missing table or column), a row has an impossible value, or the
 /// sink refuses a draft. Drafts from before the error were handed over.
-pub fn llm(
-    path: &Path,
-    source: &Source,
-    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
-) -> Result<Imported, ImportError> {
+pub fn llm(path: &Path, source: &Source, sink: &mut Sink<'_>) -> Result<Imported, ImportError> {
     let database = Database::open(path)?;
     let responses = Responses::of(&database)?;
     let turns = Turns::of(&database);

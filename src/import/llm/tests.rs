@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::super::error::Location;
 use super::super::test_support::{all, collect, ids, source};
 use super::*;
-use crate::{Digest, SessionId, StepEnd, StepKind};
+use crate::{Digest, Draft, SessionId, StepEnd, StepKind};
 
 /// The tables that llm made until it had a store of messages, and those that it added then.
 const RESPONSES: &str = include_str!("fixtures/responses.sql");

@@ -7,7 +7,7 @@ use super::error::MapError;
 use super::path::{Path, Root};
 use super::plan::{EventPlan, Map, Query};
 use super::spec::{MapSpec, OneOrMore, QuerySpec};
-use crate::import::Source;
+use crate::import::{Change, Source};
 
 /// Longest map, in bytes. Maps that people write have some thousands.
 pub const MAP_BYTES_MAX: usize = 1 << 20;
@@ -22,7 +22,7 @@ impl FromStr for Map {
         }
         let spec: MapSpec = toml::from_str(text)
             .map_err(|error| MapError::Syntax(error.to_string().trim_end().to_owned()))?;
-        let MapSpec { source, key, time, queries, events } = spec;
+        let MapSpec { source, key, time, changes, queries, events } = spec;
         let field = |field: &str, reason: String| MapError::Field { field: field.to_owned(), reason };
         let source = source
             .map(|name| Source::new(name).map_err(|error| field("source", error.to_string())))
@@ -46,7 +46,8 @@ impl FromStr for Map {
             .map(|(number, spec)| check::event(number, spec, time, &names))
             .collect::<Result<Vec<_>, _>>()?;
         only_own_names(&events)?;
-        Ok(Map { source, key, queries, events })
+        let change = if changes { Change::May } else { Change::Never };
+        Ok(Map { source, key, change, queries, events })
     }
 }
 

@@ -6,7 +6,7 @@ use super::path::Path;
 use super::spec::ReadAs;
 use super::time::Unit;
 use crate::event::{Form, Kind};
-use crate::import::Source;
+use crate::import::{Change, Source};
 
 /// A map that was checked.
 #[derive(Clone, Debug)]
@@ -14,6 +14,7 @@ pub struct Map {
     pub(super) source: Option<Source>,
     /// The paths whose values name a record; without any, its position does.
     pub(super) key: Vec<Path>,
+    pub(super) change: Change,
     pub(super) queries: Vec<Query>,
     pub(super) events: Vec<EventPlan>,
 }
@@ -30,6 +31,11 @@ impl Map {
     /// The name of the source, if the map gives one.
     pub fn source(&self) -> Option<&Source> {
         self.source.as_ref()
+    }
+
+    /// The treatment of an event whose id another event of the log has: records of the source may change, or never do.
+    pub fn change(&self) -> Change {
+        self.change
     }
 
     /// The queries; none in a map for files.

@@ -16,6 +16,8 @@ pub(super) struct MapSpec {
     pub(super) source: Option<String>,
     pub(super) key: Option<OneOrMore<String>>,
     pub(super) time: Option<Unit>,
+    #[serde(default)]
+    pub(super) changes: bool,
     #[serde(default, rename = "query")]
     pub(super) queries: Vec<QuerySpec>,
     #[serde(default, rename = "event")]

@@ -28,14 +28,14 @@ use serde::Deserialize;
 
 use self::message::Message;
 use super::document::{Document, Path, VALUE_BYTES_MAX, Want, is_empty_list};
-use super::emit::{Emitter, Scope};
-use super::error::{ImportError, Location, SinkError, or_bad};
+use super::emit::{Emitter, Scope, Sink};
+use super::error::{ImportError, Location, or_bad};
 use super::fields::Fields;
 use super::json_lines::BadLines;
 use super::source::{Imported, Source};
 use super::transcript::{Record, Transcript};
 use super::turn::Problem;
-use crate::{Draft, Json, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity};
+use crate::{Json, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity};
 
 const FORMAT: &str = "mini-swe-agent";
 const EXPECTED: &str = "a trajectory of mini-SWE-agent";
@@ -49,7 +49,7 @@ pub fn mini_swe_agent(
     reader: impl Read + Seek,
     source: &Source,
     bad: &mut BadLines<'_>,
-    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
+    sink: &mut Sink<'_>,
 ) -> Result<Imported, ImportError> {
     let mut document = Document::new(reader, EXPECTED);
     let mut fields = BTreeMap::new();

@@ -31,14 +31,14 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use self::history::History;
-use super::emit::Emitter;
-use super::error::{ImportError, SinkError};
+use super::emit::{Emitter, Sink};
+use super::error::ImportError;
 use super::fields::{Fields, Item, Label};
 use super::json_lines::{BadLines, for_each_line};
 use super::source::{Imported, Source};
 use super::transcript::{Record, Transcript};
 use super::turn::Problem;
-use crate::{Draft, Json, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity};
+use crate::{Json, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity};
 
 const FORMAT: &str = "openhands";
 
@@ -51,7 +51,7 @@ pub fn openhands(
     reader: impl Read,
     source: &Source,
     bad: &mut BadLines<'_>,
-    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
+    sink: &mut Sink<'_>,
 ) -> Result<Imported, ImportError> {
     let mut emitter = Emitter::new(sink);
     for_each_line(reader, "output of OpenHands, one JSON object a line", bad, |line| {

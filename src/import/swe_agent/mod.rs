@@ -29,12 +29,11 @@ use std::io::{Read, Seek};
 
 use self::run::{EXPECTED, Parts, inner};
 use super::document::{Document, Path, Want};
-use super::emit::Emitter;
-use super::error::{ImportError, SinkError, or_bad};
+use super::emit::{Emitter, Sink};
+use super::error::{ImportError, or_bad};
 use super::fields::Fields;
 use super::json_lines::BadLines;
 use super::source::{Imported, Source};
-use crate::Draft;
 
 /// Reads a trajectory of SWE-agent, step by step.
 ///
@@ -45,7 +44,7 @@ pub fn swe_agent(
     reader: impl Read + Seek,
     source: &Source,
     bad: &mut BadLines<'_>,
-    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
+    sink: &mut Sink<'_>,
 ) -> Result<Imported, ImportError> {
     let mut document = Document::new(reader, EXPECTED);
     let mut parts = Parts::default();

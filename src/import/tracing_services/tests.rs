@@ -37,11 +37,7 @@ const RUN: &str = r#"{"id": "r1", "trace_id": "r1", "name": "agent", "run_type":
    "end_time": "2026-11-20T12:00:03", "parent_run_id": "r1", "inputs": {"id": 5}, "error": "no such order",
    "status": "error"}]}"#;
 
-type Import = fn(
-    &[u8],
-    &mut BadLines<'_>,
-    &mut dyn FnMut(Draft) -> Result<(), SinkError>,
-) -> Result<Imported, ImportError>;
+type Import = fn(&[u8], &mut BadLines<'_>, &mut Sink<'_>) -> Result<Imported, ImportError>;
 
 const IMPORT_LANGFUSE: Import = |reader, bad, sink| langfuse(reader, bad, sink);
 const IMPORT_LANGSMITH: Import = |reader, bad, sink| langsmith(reader, bad, sink);
@@ -75,15 +71,15 @@ fn a_trace_of_langfuse_is_a_session_with_steps_decisions_and_findings() {
     assert_eq!(
         lines(&drafts(IMPORT_LANGFUSE, &TRACE.replace('\n', ""))),
         [
-            r#"{"type":"session.started","session":"langfuse/t1","at":"2026-11-20T12:00:00.000000Z","profile":"support","input":"{\"q\": \"Refund?\"}","conversation":"s1","source":"langfuse","labels":{"environment":"production","user_id":"u7"},"attributes":{"htmlPath":"/t/t1","latency":4.5,"public":false,"tags":["a"]}}"#,
-            r#"{"type":"session.ended","session":"langfuse/t1","status":"completed","summary":"Yes","cost_usd":0.02}"#,
-            r#"{"type":"step.started","session":"langfuse/t1","at":"2026-11-20T12:00:00.000000Z","step":"o1","module":"run","kind":"other","attributes":{"level":"DEFAULT","metadata":{},"type":"SPAN"}}"#,
-            r#"{"type":"step.ended","session":"langfuse/t1","at":"2026-11-20T12:00:04.500000Z","step":"o1","status":"ok"}"#,
-            r#"{"type":"step.started","session":"langfuse/t1","at":"2026-11-20T12:00:01.000000Z","step":"o2","parent_step":"o1","module":"plan","kind":"llm","model":"m-large","input":"{\"messages\": [{\"role\": \"user\", \"content\": \"Refund?\"}],    \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"lookup\"}}, {\"type\": \"function\", \"function\": {\"name\": \"stop\"}}]}","attributes":{"level":"DEFAULT","modelParameters":{"temperature": 0},"type":"GENERATION","usage":{"input": 9, "output": 3, "total": 12},"usageDetails.cache_read_input_tokens":4}}"#,
-            r#"{"type":"step.ended","session":"langfuse/t1","at":"2026-11-20T12:00:02.000000Z","step":"o2","status":"ok","output":"{\"role\": \"assistant\", \"tool_calls\": [{\"id\": \"c1\", \"type\": \"function\",    \"function\": {\"name\": \"lookup\", \"arguments\": \"{\\\"id\\\": 5}\"}}]}","tokens_input":9,"tokens_output":3,"cost_usd":0.02}"#,
+            r#"{"type":"session.started","session":"langfuse/t1","at":"2026-11-20T12:00:00.000000Z","profile":"support","input":"{\"q\": \"Refund?\"}","conversation":"s1","source":"langfuse","labels":{"environment":"production","user_id":"u7"}}"#,
+            r#"{"type":"session.ended","session":"langfuse/t1","status":"completed","summary":"Yes","cost_usd":0.02,"attributes":{"htmlPath":"/t/t1","latency":4.5,"public":false,"tags":["a"]}}"#,
+            r#"{"type":"step.started","session":"langfuse/t1","at":"2026-11-20T12:00:00.000000Z","step":"o1","module":"run","kind":"other"}"#,
+            r#"{"type":"step.ended","session":"langfuse/t1","at":"2026-11-20T12:00:04.500000Z","step":"o1","status":"ok","attributes":{"level":"DEFAULT","metadata":{},"type":"SPAN"}}"#,
+            r#"{"type":"step.started","session":"langfuse/t1","at":"2026-11-20T12:00:01.000000Z","step":"o2","parent_step":"o1","module":"plan","kind":"llm","model":"m-large","input":"{\"messages\": [{\"role\": \"user\", \"content\": \"Refund?\"}],    \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"lookup\"}}, {\"type\": \"function\", \"function\": {\"name\": \"stop\"}}]}"}"#,
+            r#"{"type":"step.ended","session":"langfuse/t1","at":"2026-11-20T12:00:02.000000Z","step":"o2","status":"ok","output":"{\"role\": \"assistant\", \"tool_calls\": [{\"id\": \"c1\", \"type\": \"function\",    \"function\": {\"name\": \"lookup\", \"arguments\": \"{\\\"id\\\": 5}\"}}]}","tokens_input":9,"tokens_output":3,"cost_usd":0.02,"attributes":{"level":"DEFAULT","modelParameters":{"temperature": 0},"type":"GENERATION","usage":{"input": 9, "output": 3, "total": 12},"usageDetails.cache_read_input_tokens":4}}"#,
             r#"{"type":"decision.made","session":"langfuse/t1","at":"2026-11-20T12:00:02.000000Z","decision":"c1","step":"o2","decision_type":"tool","options_considered":[{"option":"lookup"},{"option":"stop"}],"chosen_option":"lookup","actor":"m-large","attributes":{"arguments":"{\"id\": 5}","type":"function"}}"#,
-            r#"{"type":"step.started","session":"langfuse/t1","at":"2026-11-20T12:00:02.000000Z","step":"o3","parent_step":"o1","module":"lookup","kind":"tool","input":"{\"id\": 5}","attributes":{"level":"ERROR","type":"TOOL"}}"#,
-            r#"{"type":"step.ended","session":"langfuse/t1","at":"2026-11-20T12:00:03.000000Z","step":"o3","status":"error","error":"no such order"}"#,
+            r#"{"type":"step.started","session":"langfuse/t1","at":"2026-11-20T12:00:02.000000Z","step":"o3","parent_step":"o1","module":"lookup","kind":"tool","input":"{\"id\": 5}"}"#,
+            r#"{"type":"step.ended","session":"langfuse/t1","at":"2026-11-20T12:00:03.000000Z","step":"o3","status":"error","error":"no such order","attributes":{"level":"ERROR","type":"TOOL"}}"#,
             r#"{"type":"note.logged","session":"langfuse/t1","at":"2026-11-20T12:00:03.000000Z","message":"retry","step":"o1","level":"warning","attributes":{"id":"o4","input":{"n": 2},"level":"WARNING","type":"EVENT"}}"#,
             r#"{"type":"finding.raised","session":"langfuse/t1","at":"2026-11-20T13:00:00.000000Z","finding":"sc","step":"o2","category":"score","pattern_type":"tone","title":"tone","description":"curt","evidence":{"dataType":"NUMERIC","value":0.25},"attributes":{"source":"EVAL"}}"#,
         ]
@@ -97,13 +93,13 @@ fn a_run_of_langsmith_is_a_session_with_steps_and_decisions() {
         [
             r#"{"type":"session.started","session":"langsmith/r1","at":"2026-11-20T12:00:00.000000Z","profile":"agent","input":"{\"q\": \"Refund?\"}","conversation":"th","source":"langsmith"}"#,
             r#"{"type":"session.ended","session":"langsmith/r1","at":"2026-11-20T12:00:05.500000Z","status":"completed","summary":"{\"a\": \"Yes\"}"}"#,
-            r#"{"type":"step.started","session":"langsmith/r1","at":"2026-11-20T12:00:00.000000Z","step":"r1","module":"agent","kind":"chain","input":"{\"q\": \"Refund?\"}","attributes":{"error":null,"run_type":"chain","session_id":"p1","status":"success"}}"#,
-            r#"{"type":"step.ended","session":"langsmith/r1","at":"2026-11-20T12:00:05.500000Z","step":"r1","status":"ok","output":"{\"a\": \"Yes\"}"}"#,
-            r#"{"type":"step.started","session":"langsmith/r1","at":"2026-11-20T12:00:01.000000Z","step":"r2","parent_step":"r1","module":"ChatModel","kind":"llm","model":"m-large","input":"{\"messages\": []}","attributes":{"extra.invocation_params.tools":[{"function": {"name": "lookup"}}],"run_type":"llm","total_tokens":12}}"#,
-            r#"{"type":"step.ended","session":"langsmith/r1","at":"2026-11-20T12:00:02.000000Z","step":"r2","status":"ok","output":"{\"generations\": [[{\"text\": \"\", \"message\": {\"kwargs\": {\"tool_calls\": [    {\"id\": \"c1\", \"name\": \"lookup\", \"args\": {\"id\": 5}, \"type\": \"tool_call\"}]}}}]]}","tokens_input":9,"tokens_output":3,"cost_usd":0.02}"#,
+            r#"{"type":"step.started","session":"langsmith/r1","at":"2026-11-20T12:00:00.000000Z","step":"r1","module":"agent","kind":"chain","input":"{\"q\": \"Refund?\"}"}"#,
+            r#"{"type":"step.ended","session":"langsmith/r1","at":"2026-11-20T12:00:05.500000Z","step":"r1","status":"ok","output":"{\"a\": \"Yes\"}","attributes":{"error":null,"run_type":"chain","session_id":"p1","status":"success"}}"#,
+            r#"{"type":"step.started","session":"langsmith/r1","at":"2026-11-20T12:00:01.000000Z","step":"r2","parent_step":"r1","module":"ChatModel","kind":"llm","model":"m-large","input":"{\"messages\": []}"}"#,
+            r#"{"type":"step.ended","session":"langsmith/r1","at":"2026-11-20T12:00:02.000000Z","step":"r2","status":"ok","output":"{\"generations\": [[{\"text\": \"\", \"message\": {\"kwargs\": {\"tool_calls\": [    {\"id\": \"c1\", \"name\": \"lookup\", \"args\": {\"id\": 5}, \"type\": \"tool_call\"}]}}}]]}","tokens_input":9,"tokens_output":3,"cost_usd":0.02,"attributes":{"extra.invocation_params.tools":[{"function": {"name": "lookup"}}],"run_type":"llm","total_tokens":12}}"#,
             r#"{"type":"decision.made","session":"langsmith/r1","at":"2026-11-20T12:00:02.000000Z","decision":"c1","step":"r2","decision_type":"tool","options_considered":[{"option":"lookup"}],"chosen_option":"lookup","actor":"m-large","attributes":{"arguments":{"id": 5},"type":"tool_call"}}"#,
-            r#"{"type":"step.started","session":"langsmith/r1","at":"2026-11-20T12:00:02.000000Z","step":"r3","parent_step":"r1","module":"lookup","kind":"tool","input":"{\"id\": 5}","attributes":{"run_type":"tool","status":"error"}}"#,
-            r#"{"type":"step.ended","session":"langsmith/r1","at":"2026-11-20T12:00:03.000000Z","step":"r3","status":"error","error":"no such order"}"#,
+            r#"{"type":"step.started","session":"langsmith/r1","at":"2026-11-20T12:00:02.000000Z","step":"r3","parent_step":"r1","module":"lookup","kind":"tool","input":"{\"id\": 5}"}"#,
+            r#"{"type":"step.ended","session":"langsmith/r1","at":"2026-11-20T12:00:03.000000Z","step":"r3","status":"error","error":"no such order","attributes":{"run_type":"tool","status":"error"}}"#,
         ]
     );
     let feedback = r#"{"runs": [{"id": "f", "run_id": "r2", "trace_id": "r1", "key": "helpful", "score": 1,
@@ -183,7 +179,7 @@ fn a_bad_record_leaves_out_neither_the_records_in_it_nor_those_beside_it() {
     });
     result.unwrap();
     let kinds: Vec<&str> = drafts.iter().map(|draft| draft.event.kind().name()).collect();
-    assert_eq!(kinds, ["note.logged", "note.logged", "session.started"]);
+    assert_eq!(kinds, ["note.logged", "note.logged", "session.started", "session.updated"]);
     let places = [
         "record 0 (the first is 0): event `",
         "record 0 (the first is 0): `observations[1]`: event `",
@@ -195,4 +191,73 @@ fn a_bad_record_leaves_out_neither_the_records_in_it_nor_those_beside_it() {
     for (failure, place) in failures.iter().zip(places) {
         assert!(failure.starts_with(place), "{failure}");
     }
+}
+
+#[test]
+fn a_call_with_the_id_of_an_earlier_call_is_a_decision_named_by_its_position() {
+    let trace: serde_json::Value = serde_json::from_str(TRACE).unwrap();
+    let mut second = trace["observations"][1].clone();
+    second["id"] = "o9".into();
+    second["output"]["tool_calls"][0]["function"]["name"] = "stop".into();
+    let mut other = second.clone();
+    other["traceId"] = "t2".into();
+    // A record that the file has twice is the same call.
+    let list = serde_json::json!([trace, second, trace, second, other]).to_string();
+    let run: serde_json::Value = serde_json::from_str(RUN).unwrap();
+    let mut again = run["child_runs"][0].clone();
+    again["id"] = "r9".into();
+    let runs = serde_json::json!([run, again]).to_string();
+    let named = |import: Import, text: &str| -> Vec<String> {
+        let drafts = drafts(import, text);
+        let decisions = drafts.iter().filter_map(|draft| match &draft.event {
+            Event::DecisionMade(made) => {
+                let own = made.attributes.get("tool_call_id").map_or("", |json| json.as_str());
+                Some(format!("{} {} {own}", draft.session.as_ref().unwrap(), made.decision))
+            }
+            _ => None,
+        });
+        decisions.collect()
+    };
+    let (first, second) = ("langfuse/t1 c1 ", "langfuse/t1 o9/call/0 \"c1\"");
+    assert_eq!(named(IMPORT_LANGFUSE, &list), [first, second, first, second, "langfuse/t2 c1 "]);
+    assert_eq!(named(IMPORT_LANGSMITH, &runs), ["langsmith/r1 c1 ", "langsmith/r1 r9/call/0 \"c1\""]);
+}
+
+#[test]
+fn what_may_change_is_in_no_start() {
+    let ended = |import: Import, text: &str, changes: &[(&str, &str)]| -> (Vec<String>, Vec<String>) {
+        let text = text.replace('\n', "");
+        let early = changes.iter().fold(text.clone(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replacen(from, to, 1)
+        });
+        let starts = |text: &str| {
+            let drafts = drafts(import, text);
+            let starts = drafts.into_iter().filter(|draft| draft.event.kind().name().ends_with(".started"));
+            lines(&starts.collect::<Vec<_>>())
+        };
+        (starts(&early), starts(&text))
+    };
+    let (early, late) = ended(
+        IMPORT_LANGFUSE,
+        TRACE,
+        &[
+            ("\"output\": \"Yes\", ", ""),
+            ("4.5,", "1,"),
+            ("0.02", "0"),
+            ("[\"a\"]", "[]"),
+            ("\"endTime\": \"2026-11-20T12:00:04.500Z\", ", ""),
+        ],
+    );
+    assert_eq!(early, late);
+    let (early, late) = ended(
+        IMPORT_LANGSMITH,
+        RUN,
+        &[
+            ("\"end_time\": \"2026-11-20T12:00:05.5\", ", ""),
+            ("{\"a\": \"Yes\"}", "null"),
+            ("success", "pending"),
+        ],
+    );
+    assert_eq!(early, late);
 }

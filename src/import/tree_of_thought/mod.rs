@@ -25,14 +25,14 @@ use serde::{Deserialize, Serialize};
 
 use self::depth_first::FORMAT;
 use self::marks::Marks;
-use super::emit::{Emitter, Scope};
-use super::error::{ImportError, SinkError};
+use super::emit::{Emitter, Scope, Sink};
+use super::error::ImportError;
 use super::fields::{Fields, Label, text_of};
 use super::json_list::for_each_item;
 use super::source::{Imported, Source};
 use crate::{
-    Attributes, ConsideredOption, DecisionMade, Draft, FindingRaised, Json, Outcome, SessionEnd,
-    SessionEnded, SessionStarted, Severity, StepEnd, StepEnded, StepId, StepKind, StepStarted,
+    Attributes, ConsideredOption, DecisionMade, FindingRaised, Json, Outcome, SessionEnd, SessionEnded,
+    SessionStarted, Severity, StepEnd, StepEnded, StepId, StepKind, StepStarted,
 };
 
 /// Reads a log of tree-of-thought experiments.
@@ -43,7 +43,7 @@ use crate::{
 pub fn tree_of_thought(
     reader: impl Read,
     source: &Source,
-    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
+    sink: &mut Sink<'_>,
 ) -> Result<Imported, ImportError> {
     let mut emitter = Emitter::new(sink);
     let mut before = Some(Usage::START);
@@ -280,6 +280,7 @@ mod tests {
     use super::super::error::Location;
     use super::super::test_support::{all, collect, ids, real_data, source};
     use super::*;
+    use crate::Draft;
 
     fn import(text: &str) -> (Vec<Draft>, Result<Imported, ImportError>) {
         collect(|sink| tree_of_thought(text.as_bytes(), &source(), sink))

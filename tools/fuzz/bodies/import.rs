@@ -3,14 +3,16 @@
 use std::io::Cursor;
 
 use annals::import::{
-    Source, atif, claude_code, codex, inspect_ai, mini_swe_agent, openhands, swe_agent, tau_bench,
+    Handed, Source, atif, claude_code, codex, inspect_ai, mini_swe_agent, openhands, swe_agent, tau_bench,
     tree_of_thought,
 };
 
 pub(crate) fn run(bytes: &[u8]) {
     let source = Source::new("fuzz").expect("the name is one");
-    let mut sink = |draft: annals::Draft| {
-        assert_eq!(draft.check(), Ok(()));
+    let mut sink = |handed: Handed| {
+        for draft in handed.drafts {
+            assert_eq!(draft.check(), Ok(()));
+        }
         Ok(())
     };
     let _ = tau_bench(bytes, &source, &mut sink);

@@ -8,8 +8,10 @@ use annals::import::{Source, langfuse, langsmith};
 const BETWEEN: &str = "\n---\n";
 
 pub(crate) fn run(bytes: &[u8]) {
-    let mut sink = |draft: annals::Draft| {
-        assert_eq!(draft.check(), Ok(()));
+    let mut sink = |handed: annals::import::Handed| {
+        for draft in handed.drafts {
+            assert_eq!(draft.check(), Ok(()));
+        }
         Ok(())
     };
     let text = String::from_utf8_lossy(bytes);
