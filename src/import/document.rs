@@ -7,12 +7,13 @@
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::rc::Rc;
 
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::bounded::{self, Bounded, Since};
 use super::error::{ImportError, Location};
 use super::python_json::PythonJson;
 use crate::Json;
@@ -171,9 +172,9 @@ pub(super) fn walk_part(
     route: &dyn Fn(&Path) -> Want,
     each: &mut dyn FnMut(&Path, Json) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
-    let (since, read) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-    let reader = PythonJson::new(reader, Rc::clone(&read));
-    let reader = Bounded { reader, bytes_max: value_bytes_max, since: Rc::clone(&since) };
+    let read = Rc::new(Cell::new(0));
+    let reader = Bounded::new(PythonJson::new(reader, Rc::clone(&read)), value_bytes_max);
+    let since = reader.since();
     let mut deserializer = serde_json::Deserializer::from_reader(reader);
     let path = Path { base: base.to_owned(), keys: Vec::new() };
     let mut walk = Walk { route, each, expected, path, since, read, is_begun: false, failure: None };
@@ -184,12 +185,7 @@ pub(super) fn walk_part(
         return Err(failure);
     }
     let failed_at = |error: serde_json::Error| match error {
-        error if error.is_io() => match io::Error::from(error) {
-            error if error.get_ref().is_some_and(|inner| inner.is::<TooLong>()) => {
-                ImportError::Malformed { place: path.place(), reason: error.to_string() }
-            }
-            error => ImportError::Read(error),
-        },
+        error if error.is_io() => bounded::failed(path.place(), error),
         error if !is_begun && error.is_eof() => ImportError::Empty { expected },
         error if !is_begun => ImportError::WrongFile { expected, reason: error.to_string() },
         error => ImportError::Malformed { place: path.place(), reason: error.to_string() },
@@ -207,7 +203,7 @@ struct Walk<'a> {
     expected: &'static str,
     path: Path,
     /// Bytes that were read since the last value began.
-    since: Rc<Cell<usize>>,
+    since: Since,
     /// All bytes that were read.
     read: Rc<Cell<u64>>,
     /// True once the document is known to be an object.
@@ -228,7 +224,7 @@ impl<'de> DeserializeSeed<'de> for Here<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        self.0.since.set(0);
+        self.0.since.restart();
         if self.0.path.keys.is_empty() {
             // A message about another file says what it should be.
             return deserializer.deserialize_map(Within(self.0));
@@ -240,11 +236,11 @@ impl<'de> DeserializeSeed<'de> for Here<'_, '_> {
             }
             Want::Within => deserializer.deserialize_any(Within(self.0)),
             Want::Nothing => {
-                self.0.since.set(SKIPPING);
+                self.0.since.stop();
                 IgnoredAny::deserialize(deserializer).map(drop)
             }
             Want::Region => {
-                self.0.since.set(SKIPPING);
+                self.0.since.stop();
                 // The first byte of the value was read to find out that there is one.
                 let begin = self.0.read.get().saturating_sub(1);
                 IgnoredAny::deserialize(deserializer)?;
@@ -254,9 +250,6 @@ impl<'de> DeserializeSeed<'de> for Here<'_, '_> {
         }
     }
 }
-
-/// The count of bytes of a value that is skipped, which has no bound.
-const SKIPPING: usize = usize::MAX;
 
 struct Within<'w, 'a>(&'w mut Walk<'a>);
 
@@ -288,7 +281,7 @@ impl<'de> Visitor<'de> for Within<'_, '_> {
             self.0.path.keys.push(Key::Name(name));
             map.next_value_seed(Here(self.0))?;
             self.0.path.keys.pop();
-            self.0.since.set(0);
+            self.0.since.restart();
         }
         // Nobody asks for the document itself.
         match names.is_empty() && !self.0.path.keys.is_empty() {
@@ -305,7 +298,7 @@ impl<'de> Visitor<'de> for Within<'_, '_> {
                 return if index == 0 { self.scalar(Json::written("[]".to_owned())) } else { Ok(()) };
             }
             self.0.path.keys.pop();
-            self.0.since.set(0);
+            self.0.since.restart();
         }
         Ok(())
     }
@@ -333,34 +326,6 @@ impl<'de> Visitor<'de> for Within<'_, '_> {
     fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
         self.scalar(Json::text(value))
     }
-}
-
-/// A reader that ends a value which is too long.
-struct Bounded<R> {
-    reader: R,
-    bytes_max: usize,
-    since: Rc<Cell<usize>>,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.reader.read(buffer)?;
-        let since = self.since.get();
-        if since != SKIPPING {
-            let since = since.saturating_add(bytes);
-            if since > self.bytes_max {
-                return Err(io::Error::other(TooLong { bytes_max: self.bytes_max }));
-            }
-            self.since.set(since);
-        }
-        Ok(bytes)
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("has more than {bytes_max} bytes")]
-struct TooLong {
-    bytes_max: usize,
 }
 
 #[cfg(test)]

@@ -1,17 +1,22 @@
 //! A JSON list of records in a file, read one record at a time.
 
 use std::fmt;
-use std::io::{BufReader, Read};
+use std::io::Read;
+use std::rc::Rc;
 
 use serde::Deserializer;
 use serde::de::{self, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::bounded::{self, Bounded, Since};
+use super::document::VALUE_BYTES_MAX;
 use super::error::{ImportError, Location};
 use super::fields::Fields;
+use super::python_json::PythonJson;
 use crate::Json;
 
-/// Calls `each` for every record of a list, in order. Only one record is in memory at a time.
+/// Calls `each` for every record of a list, in order. Only one record is in memory at a time,
+/// and none has more than [`VALUE_BYTES_MAX`].
 pub(super) fn for_each_record(
     reader: impl Read,
     expected: &'static str,
@@ -26,8 +31,10 @@ pub(super) fn for_each_item(
     expected: &'static str,
     mut each: impl FnMut(Location, Result<Json, ImportError>) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
-    let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(reader));
-    let mut list = List { each: &mut each, expected, next: None, failure: None };
+    let reader = Bounded::new(PythonJson::new(reader, Rc::default()), VALUE_BYTES_MAX);
+    let since = reader.since();
+    let mut deserializer = serde_json::Deserializer::from_reader(reader);
+    let mut list = List { each: &mut each, expected, since, next: None, failure: None };
     let read = deserializer.deserialize_seq(&mut list);
     let (next, failure) = (list.next, list.failure);
     // The caller's own error wins: serde only reports that the reading was stopped.
@@ -36,9 +43,8 @@ pub(super) fn for_each_item(
     }
     // The meaning of an error depends on the position that was reached: without one, there was no list yet.
     let failed_at = |place: Option<Location>| {
-        move |error: serde_json::Error| match place {
-            // A disk that fails is no fault of the content.
-            _ if error.is_io() => ImportError::Read(error.into()),
+        move |error: serde_json::Error| match place.clone() {
+            _ if error.is_io() => bounded::failed(place.unwrap_or(Location::Record(0)), error),
             Some(place) => ImportError::Malformed { place, reason: error.to_string() },
             None if error.is_eof() => ImportError::Empty { expected },
             None => ImportError::WrongFile { expected, reason: error.to_string() },
@@ -52,6 +58,8 @@ pub(super) fn for_each_item(
 struct List<'a> {
     each: &'a mut dyn FnMut(Location, Result<Json, ImportError>) -> Result<(), ImportError>,
     expected: &'static str,
+    /// Bytes of the record that is being read.
+    since: Since,
     /// Index of the record that is being read; None until it is clear that there is a list.
     next: Option<usize>,
     failure: Option<ImportError>,
@@ -78,6 +86,7 @@ impl<'de> Visitor<'de> for &mut List<'_> {
             }
             index += 1;
             self.next = Some(index);
+            self.since.restart();
         }
         Ok(())
     }
@@ -126,5 +135,20 @@ mod tests {
         let (records, result) = read("[{}] x");
         assert!(matches!(result, Err(ImportError::Malformed { place: Location::End, .. })));
         assert_eq!(records, 1);
+    }
+
+    #[test]
+    fn a_record_has_a_bound() {
+        let text = |bytes: usize| format!("[{{}}, {{\"a\": \"{}\"}}, {{}}]", "x".repeat(bytes));
+        assert!(matches!(read(&text(VALUE_BYTES_MAX - 100)), (3, Ok(()))));
+        let (records, error) = read(&text(VALUE_BYTES_MAX));
+        assert_eq!(records, 1);
+        let expected = format!("record 1 (the first is 0): has more than {VALUE_BYTES_MAX} bytes");
+        assert_eq!(error.unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn the_words_of_python_are_texts() {
+        assert!(matches!(read("[{\"a\": NaN}]"), (1, Ok(()))));
     }
 }

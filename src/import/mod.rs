@@ -14,9 +14,10 @@
 
 mod error;
 mod fields;
+mod python_json;
+mod bounded;
 mod json_list;
 mod json_lines;
-mod python_json;
 mod document;
 mod source;
 mod emit;
