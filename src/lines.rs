@@ -28,11 +28,18 @@ pub(crate) struct Lines<R> {
     source: BufReader<R>,
     number: u64,
     bytes_max: usize,
+    /// True after a line that is too long, of which the rest was not read.
+    is_within_line: bool,
 }
 
 impl<R: Read> Lines<R> {
     pub(crate) fn new(source: R) -> Lines<R> {
-        Lines { source: BufReader::with_capacity(BUFFER_BYTES, source), number: 0, bytes_max: LINE_BYTES_MAX }
+        Lines {
+            source: BufReader::with_capacity(BUFFER_BYTES, source),
+            number: 0,
+            bytes_max: LINE_BYTES_MAX,
+            is_within_line: false,
+        }
     }
 
     /// Returns true if the next line is not in memory yet.
@@ -42,6 +49,10 @@ impl<R: Read> Lines<R> {
 
     /// The next line; None after the last one.
     pub(crate) fn next_line(&mut self) -> io::Result<Option<Line>> {
+        // Skipped only now: whoever stops at a long line does not wait for its end, which may never come.
+        if std::mem::take(&mut self.is_within_line) {
+            self.source.skip_until(b'\n')?;
+        }
         loop {
             let mut bytes = Vec::new();
             // The longest line and its end, `\r\n`: no more of a line is ever in memory.
@@ -59,10 +70,7 @@ impl<R: Read> Lines<R> {
                 line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
             }
             if line.len() > self.bytes_max {
-                // The rest of a long line is skipped, so that the next read begins with the next line.
-                if !ended {
-                    self.skip_line()?;
-                }
+                self.is_within_line = !ended;
                 return Ok(Some(Line { number: self.number, text: Err(BadLine::TooLong) }));
             }
             if line.iter().all(u8::is_ascii_whitespace) {
@@ -74,10 +82,6 @@ impl<R: Read> Lines<R> {
             };
             return Ok(Some(Line { number: self.number, text }));
         }
-    }
-
-    fn skip_line(&mut self) -> io::Result<()> {
-        self.source.skip_until(b'\n').map(drop)
     }
 }
 
@@ -116,5 +120,18 @@ mod tests {
             assert_eq!(found, [(1, Err(BadLine::TooLong)), (2, text("b"))], "{long}");
         }
         assert_eq!(lines(b"123456789", 5), [(1, Err(BadLine::TooLong))]);
+    }
+
+    #[test]
+    fn a_long_line_is_named_before_its_end_is_there() {
+        struct Endless;
+        impl Read for Endless {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                buffer.fill(b'x');
+                Ok(buffer.len())
+            }
+        }
+        let mut lines = Lines { bytes_max: 5, ..Lines::new(Endless) };
+        assert_eq!(lines.next_line().unwrap().unwrap().text, Err(BadLine::TooLong));
     }
 }

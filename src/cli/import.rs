@@ -5,10 +5,12 @@ use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::import::{self, BadLines, Handed, ImportError, Imported, Location, Sink, SinkError, Source};
+use crate::import::{self, BadLines, Handed, ImportError, Imported, Location, Sink, SinkError, Source, Stop};
 use anyhow::{Context as _, bail};
 use clap::ValueEnum as _;
+use crossbeam_channel::{Receiver, select_biased};
 use serde::Serialize;
 
 use super::bar::Bar;
@@ -105,7 +107,7 @@ enum Read {
     /// A file that is read this many times, so a pipe is copied first.
     Times(u64, ReadFile),
     /// A file that SQLite opens.
-    Database(fn(&Path, &Source, &mut Sink<'_>) -> Result<Imported, ImportError>),
+    Database(fn(&Path, &Source, Stop, &mut Sink<'_>) -> Result<Imported, ImportError>),
     /// A database whose rows a map makes to events.
     Mapped,
     /// Requests of OTLP, whose events have ids of another kind.
@@ -174,7 +176,7 @@ impl Format {
                 Importer::list(|file, source, _, sink| import::tree_of_thought(file, source, sink))
             }
             Format::Llm => Importer {
-                read: Read::Database(|path, source, sink| import::llm(path, source, sink)),
+                read: Read::Database(|path, source, stop, sink| import::llm(path, source, stop, sink)),
                 ids: Ids::OfSource,
                 records: Records::Whole,
             },
@@ -238,30 +240,39 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
     let done = match importer.read {
         Read::Requests => {
             let source = args.source(importer.ids)?;
-            import_otlp::run(&args.file, &source, on_bad, place, out)
+            let interrupt = Arc::clone(&input.interrupt);
+            import_otlp::run(input, &interrupt, &source, on_bad, place, out)
         }
-        Read::Mapped => sqlite(args, on_bad, place, out),
+        Read::Mapped => sqlite(args, &input.interrupt, on_bad, place, out),
         Read::Once(read) => {
             let source = args.source(importer.ids)?;
-            let progress = input.progress(1);
-            import_with(place, out, progress, on_bad, |bad, sink| read(input, &source, bad, sink))
+            let (progress, interrupt) = (input.progress(1), Arc::clone(&input.interrupt));
+            import_with(place, out, progress, &interrupt, on_bad, |bad, sink| read(input, &source, bad, sink))
         }
         Read::Times(times, read) => {
             let source = args.source(importer.ids)?;
             let input = input.seekable()?;
-            let progress = input.progress(times);
-            import_with(place, out, progress, on_bad, |bad, sink| read(input, &source, bad, sink))
+            let (progress, interrupt) = (input.progress(times), Arc::clone(&input.interrupt));
+            import_with(place, out, progress, &interrupt, on_bad, |bad, sink| read(input, &source, bad, sink))
         }
         Read::Database(read) => {
             let source = args.source(importer.ids)?;
-            import_with(place, out, Progress::Events, on_bad, |_, sink| read(&args.file, &source, sink))
+            import_with(place, out, Progress::Events, &input.interrupt, on_bad, |_, sink| {
+                read(&args.file, &source, stop(&input.interrupt), sink)
+            })
         }
     };
     done.with_context(|| args.file.display().to_string())
 }
 
 /// Imports the rows of a database, by a map.
-fn sqlite(args: &Args, on_bad: OnBad, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
+fn sqlite(
+    args: &Args,
+    interrupt: &Arc<Interrupt>,
+    on_bad: OnBad,
+    place: &LogFile,
+    out: &mut Out,
+) -> anyhow::Result<Verdict> {
     let Some(map_path) = &args.map else {
         bail!("sqlite needs --map FILE, which says which events the rows become: see docs/mapping.md");
     };
@@ -270,9 +281,15 @@ fn sqlite(args: &Args, on_bad: OnBad, place: &LogFile, out: &mut Out) -> anyhow:
         bail!("the map {} has no [[query]]; use it with `annals record --map`", map_path.display());
     }
     let source = map_file::source(args.source.as_deref(), &map, Some(&args.file))?;
-    import_with(place, out, Progress::Events, on_bad, |bad, sink| {
-        import::sqlite(&args.file, &map, source, bad, sink)
+    import_with(place, out, Progress::Events, interrupt, on_bad, |bad, sink| {
+        import::sqlite(&args.file, &map, source, stop(interrupt), bad, sink)
     })
+}
+
+/// Ends a query once the program was asked to end.
+fn stop(interrupt: &Arc<Interrupt>) -> Stop {
+    let interrupt = Arc::clone(interrupt);
+    Box::new(move || interrupt.is_wished())
 }
 
 /// The unit of progress.
@@ -292,20 +309,47 @@ impl Progress {
     }
 }
 
-/// A file whose bytes are counted as they are read.
-struct Input {
-    file: BufReader<File>,
-    /// Size of the file; None for a pipe.
+/// A file, or a stream that may deliver nothing for any time. Its bytes are counted as they are read, and reading ends
+/// with an error once the program was asked to end.
+pub(super) struct Input {
+    content: Content,
+    /// Size of the file; None for a stream.
     size: Option<u64>,
     read: Rc<Cell<u64>>,
+    interrupt: Arc<Interrupt>,
 }
+
+enum Content {
+    File(BufReader<File>),
+    /// Parts of the stream, which a thread reads, and the one that is being read. The thread may be left in a call that
+    /// does not return.
+    Stream {
+        parts: Receiver<io::Result<Vec<u8>>>,
+        part: io::Cursor<Vec<u8>>,
+    },
+}
+
+/// Bytes of a stream that are handed on together.
+const PART_BYTES_MAX: usize = 256 << 10;
+
+/// Most parts that wait to be taken.
+const PARTS_WAITING_MAX: usize = 4;
+
+/// The error of an import that was asked to end.
+pub(super) const INTERRUPTED: &str = "interrupted; import it again to add the rest";
 
 impl Input {
     fn open(path: &Path) -> anyhow::Result<Input> {
         let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+        // Listened to only from here on: a named pipe that nobody writes to cannot be opened, and a signal ends that.
+        let interrupt = Arc::new(Interrupt::listen());
         // A pipe has no length.
         let size = file.metadata().ok().filter(Metadata::is_file).map(|metadata| metadata.len());
-        Ok(Input { file: BufReader::with_capacity(1 << 20, file), size, read: Rc::new(Cell::new(0)) })
+        let content = match size {
+            Some(_) => Content::File(BufReader::with_capacity(1 << 20, file)),
+            None => Content::Stream { parts: read_in_background(file)?, part: io::Cursor::default() },
+        };
+        Ok(Input { content, size, read: Rc::new(Cell::new(0)), interrupt })
     }
 
     /// The same content in a file that can be read again from its beginning.
@@ -314,9 +358,14 @@ impl Input {
             return Ok(self);
         }
         let mut copy = tempfile::tempfile().context("a temporary file for the input cannot be made")?;
-        let size = io::copy(&mut self.file, &mut copy).context("the input cannot be copied")?;
+        let size = io::copy(&mut self, &mut copy).context("the input cannot be copied")?;
         copy.rewind()?;
-        Ok(Input { file: BufReader::with_capacity(1 << 20, copy), size: Some(size), read: self.read })
+        self.read.set(0);
+        Ok(Input {
+            content: Content::File(BufReader::with_capacity(1 << 20, copy)),
+            size: Some(size),
+            ..self
+        })
     }
 
     /// The progress of a file that is read `times` times.
@@ -332,9 +381,54 @@ impl Input {
     }
 }
 
+fn read_in_background(mut file: File) -> anyhow::Result<Receiver<io::Result<Vec<u8>>>> {
+    let (sender, receiver) = crossbeam_channel::bounded(PARTS_WAITING_MAX);
+    std::thread::Builder::new()
+        .name("annals-input".to_owned())
+        .spawn(move || {
+            loop {
+                let mut part = vec![0; PART_BYTES_MAX];
+                let read = io::Read::read(&mut file, &mut part);
+                let is_last = match &read {
+                    Ok(bytes) => *bytes == 0,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(_) => true,
+                };
+                let part = read.map(|bytes| {
+                    part.truncate(bytes);
+                    part
+                });
+                // If nobody takes parts any more, the command has ended.
+                if sender.send(part).is_err() || is_last {
+                    return;
+                }
+            }
+        })
+        .context("the thread that reads the input cannot be started")?;
+    Ok(receiver)
+}
+
 impl io::Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = io::Read::read(&mut self.file, buffer)?;
+        let interrupted = || io::Error::other(INTERRUPTED);
+        if self.interrupt.is_wished() {
+            return Err(interrupted());
+        }
+        let bytes = match &mut self.content {
+            Content::File(file) => file.read(buffer)?,
+            Content::Stream { parts, part } => match io::Read::read(part, buffer)? {
+                0 => {
+                    let next = select_biased! {
+                        recv(self.interrupt.word) -> _ => return Err(interrupted()),
+                        recv(parts) -> next => next,
+                    };
+                    // After the last part there is none, and the thread is gone.
+                    *part = io::Cursor::new(next.unwrap_or_else(|_| Ok(Vec::new()))?);
+                    io::Read::read(part, buffer)?
+                }
+                bytes => bytes,
+            },
+        };
         self.count(bytes);
         Ok(bytes)
     }
@@ -342,24 +436,27 @@ impl io::Read for Input {
 
 impl io::Seek for Input {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
+        match &mut self.content {
+            Content::File(file) => file.seek(to),
+            Content::Stream { .. } => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 }
 
 /// An import under way.
-struct Run<'p> {
+struct Run<'p, 'i> {
     feed: Feed<'p, Location>,
     bar: Bar,
     progress: Progress,
     on_bad: OnBad,
-    interrupt: Interrupt,
+    interrupt: &'i Interrupt,
     sent: u64,
     first_refusal: Option<Refusal<Location>>,
     /// True if a bad record ended the import.
     is_record_bad: bool,
 }
 
-impl Run<'_> {
+impl Run<'_, '_> {
     fn send(&mut self, handed: Handed) -> Result<(), SinkError> {
         let Handed { place, drafts, bytes, change, .. } = handed;
         self.sent = self.sent.saturating_add(u64::try_from(drafts.len()).unwrap_or(u64::MAX));
@@ -372,7 +469,7 @@ impl Run<'_> {
         });
         // Asked between two events: those that were sent before are recorded.
         if self.interrupt.is_wished() {
-            return Err("interrupted; import it again to add the rest".into());
+            return Err(INTERRUPTED.into());
         }
         // Answers are not awaited one by one, so the import ends some events after the one that was refused.
         match self.first_refusal.is_none() {
@@ -398,6 +495,8 @@ impl Run<'_> {
                 self.is_record_bad = true;
                 Err(error)
             }
+            // A source may have bad records alone. The error may also be that of the reading that was ended.
+            OnBad::LeaveOut if self.interrupt.is_wished() => Err(ImportError::Sink(INTERRUPTED.into())),
             OnBad::LeaveOut => {
                 self.feed.count_refused();
                 self.bar.say(&text::block(&error.to_string()));
@@ -412,6 +511,7 @@ fn import_with(
     place: &LogFile,
     out: &mut Out,
     progress: Progress,
+    interrupt: &Interrupt,
     on_bad: OnBad,
     import: impl FnOnce(&mut BadLines<'_>, &mut Sink<'_>) -> Result<Imported, ImportError>,
 ) -> anyhow::Result<Verdict> {
@@ -420,7 +520,7 @@ fn import_with(
         bar: progress.bar(),
         progress,
         on_bad,
-        interrupt: Interrupt::listen(),
+        interrupt,
         sent: 0,
         first_refusal: None,
         is_record_bad: false,
@@ -464,6 +564,8 @@ fn import_with(
         return Err(refusal.error).with_context(|| refusal.place.to_string());
     }
     match imported {
+        // Whatever the error says, it is that of a part that was asked to end.
+        Err(_) if interrupt.is_wished() && !is_record_bad => bail!(INTERRUPTED),
         Err(error) if is_record_bad => {
             bail!("{error}\nhint: what was read before it is recorded; --skip-bad leaves bad records out")
         }

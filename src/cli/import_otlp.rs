@@ -1,8 +1,5 @@
 //! `annals import otlp`: files of the OpenTelemetry Collector, recorded as `annals serve` records its requests.
 
-use std::fs::File;
-use std::path::Path;
-
 use crate::event::Event;
 use crate::import::Source;
 use crate::limits::PAYLOAD_BYTES_MAX;
@@ -15,6 +12,7 @@ use serde::Serialize;
 use super::bar::Bar;
 use super::ending;
 use super::feed::{Counts, OnBad};
+use super::import::{INTERRUPTED, Input};
 use super::interrupt::Interrupt;
 use super::log_file::LogFile;
 use super::out::Out;
@@ -50,15 +48,14 @@ struct Run<'a> {
 }
 
 pub(super) fn run(
-    path: &Path,
+    input: Input,
+    interrupt: &Interrupt,
     source: &Source,
     on_bad: OnBad,
     place: &LogFile,
     out: &mut Out,
 ) -> anyhow::Result<Verdict> {
-    let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
-    let requests = Requests::of(file)?;
-    let interrupt = Interrupt::listen();
+    let requests = Requests::of(input)?;
     let report = Report { spans: 0, log_records: 0, metric_requests: 0, counts: Counts::default() };
     let bar = Bar::new("importing", None);
     let log = place.path().symlink_metadata().is_ok().then(|| place.append()).transpose()?;
@@ -70,8 +67,9 @@ pub(super) fn run(
             Err(error) if error.is_of_one_request() => run.bad(&error.to_string()),
             Err(error) => Err(error.into()),
         };
-        if interrupt.is_wished() && ended.is_ok() {
-            ended = Err(anyhow::anyhow!("interrupted; import it again to add the rest"));
+        if interrupt.is_wished() {
+            // Whatever the error says, it is that of the reading that was asked to end.
+            ended = Err(anyhow::anyhow!(INTERRUPTED));
         }
         if ended.is_err() {
             break;

@@ -62,6 +62,7 @@ pub use openhands::openhands;
 pub use source::{Imported, Source};
 #[cfg(feature = "map")]
 pub use sqlite::sqlite;
+pub use sqlite_file::Stop;
 pub use swe_agent::swe_agent;
 pub use tau_bench::tau_bench;
 #[cfg(feature = "map")]

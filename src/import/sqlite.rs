@@ -23,23 +23,24 @@ use super::error::{ImportError, Location, or_bad};
 use super::json_lines::BadLines;
 use super::map::{Map, Mapper};
 use super::source::{Imported, Source};
-use super::sqlite_file;
+use super::sqlite_file::{self, Stop};
 use crate::{Digest, Json};
 
 /// Reads the rows of a map's queries, without changing the database. Another program may have it open.
 ///
 /// # Errors
 /// If the file is not a SQLite database, a query of the map fails or is no query, the map cannot make events of a row and
-/// `bad` does not leave it out, or the sink refuses a draft. Drafts from before the error were handed over; queries are
+/// `bad` does not leave it out, `stop` ends a query, or the sink refuses a draft. Drafts from before the error were handed over; queries are
 /// checked before the first.
 pub fn sqlite(
     path: &Path,
     map: &Map,
     source: Source,
+    stop: Stop,
     bad: &mut BadLines<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<Imported, ImportError> {
-    let (connection, ()) = sqlite_file::open(path, "a SQLite database", |connection| {
+    let (connection, ()) = sqlite_file::open(path, "a SQLite database", stop, |connection| {
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
     })?;
     for query in map.queries() {

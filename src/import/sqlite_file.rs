@@ -8,11 +8,18 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::error::ImportError;
 use crate::limits::COLUMN_BYTES_MAX;
 
+/// Asked again and again while a query runs: true ends the query, and so the import.
+pub type Stop = Box<dyn FnMut() -> bool + Send>;
+
+/// Steps of SQLite's machine between two questions whether to stop: some hundred microseconds.
+const STEPS_BETWEEN: i32 = 10_000;
+
 /// Opens a file and begins the transaction in which everything is read. `look` then takes its first look, in the same
 /// transaction. `expected` describes the file, for errors.
 pub(super) fn open<T>(
     path: &Path,
     expected: &'static str,
+    stop: Stop,
     look: impl Fn(&Connection) -> rusqlite::Result<T>,
 ) -> Result<(Connection, T), ImportError> {
     let opening =
@@ -44,6 +51,7 @@ pub(super) fn open<T>(
         }
         _ => opening(error),
     })?;
+    connection.progress_handler(STEPS_BETWEEN, Some(stop)).map_err(opening)?;
     Ok((connection, looked))
 }
 

@@ -20,6 +20,7 @@ mod export;
 mod formats;
 mod growing_files;
 mod hostile_text;
+mod import_interrupt;
 mod import_sqlite;
 mod json_vectors;
 mod lists;

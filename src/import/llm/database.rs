@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, ToSql};
 use serde::Serialize;
 
 use super::super::error::{ImportError, Location};
-use super::super::sqlite_file;
+use super::super::sqlite_file::{self, Stop};
 use crate::{Json, Timestamp};
 
 const EXPECTED: &str = "a log of the `llm` command-line tool";
@@ -21,8 +21,8 @@ pub(super) struct Database {
 }
 
 impl Database {
-    pub(super) fn open(path: &Path) -> Result<Database, ImportError> {
-        let (connection, tables) = sqlite_file::open(path, EXPECTED, read_schema)?;
+    pub(super) fn open(path: &Path, stop: Stop) -> Result<Database, ImportError> {
+        let (connection, tables) = sqlite_file::open(path, EXPECTED, stop, read_schema)?;
         let database = Database { connection, tables };
         database.check()?;
         Ok(database)

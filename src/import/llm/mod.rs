@@ -34,15 +34,16 @@ use self::responses::Responses;
 use self::turns::{Seen, Turns};
 use super::emit::{Emitter, Sink};
 use super::error::ImportError;
+use super::sqlite_file::Stop;
 use super::{Imported, Source};
 
 /// Reads the log of the `llm` command-line tool, without changing it.
 ///
 /// # Errors
-/// If the file is not such a log (the error names the missing table or column), a row has an impossible value, or the
-/// sink refuses a draft. Drafts from before the error were handed over.
-pub fn llm(path: &Path, source: &Source, sink: &mut Sink<'_>) -> Result<Imported, ImportError> {
-    let database = Database::open(path)?;
+/// If the file is not such a log (the error names the missing table or column), a row has an impossible value, `stop`
+/// ends a query, or the sink refuses a draft. Drafts from before the error were handed over.
+pub fn llm(path: &Path, source: &Source, stop: Stop, sink: &mut Sink<'_>) -> Result<Imported, ImportError> {
+    let database = Database::open(path, stop)?;
     let responses = Responses::of(&database)?;
     let turns = Turns::of(&database);
     let mut emitter = Emitter::new(sink);

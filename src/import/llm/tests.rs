@@ -109,7 +109,7 @@ impl Log {
 }
 
 fn import(path: &Path) -> (Vec<Draft>, Result<Imported, ImportError>) {
-    collect(|sink| llm(path, &source(), sink))
+    collect(|sink| llm(path, &source(), Box::new(|| false), sink))
 }
 
 fn times(drafts: &[Draft], kind: &str) -> Vec<Option<String>> {
