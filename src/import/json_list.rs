@@ -148,7 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_python_are_texts() {
+    fn the_words_of_python_are_texts_and_a_mark_is_skipped() {
+        assert!(matches!(read("\u{feff}[{}]"), (1, Ok(()))));
         assert!(matches!(read("[{\"a\": NaN}]"), (1, Ok(()))));
     }
 }

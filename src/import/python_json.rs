@@ -1,4 +1,5 @@
-//! JSON as Python writes it: `NaN`, `Infinity` and `-Infinity` stand where numbers do.
+//! JSON as Python writes it: `NaN`, `Infinity` and `-Infinity` stand where numbers do, and a byte order mark may stand
+//! before it.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -7,6 +8,9 @@ use std::rc::Rc;
 
 /// Bytes that are read at once.
 const BUFFER_BYTES: usize = 64 << 10;
+
+/// A byte order mark in UTF-8.
+const MARK: [u8; 3] = *b"\xef\xbb\xbf";
 
 /// A reader that hands these three words over as texts, so that nothing of them is lost.
 pub(super) struct PythonJson<R> {
@@ -40,6 +44,9 @@ impl<R: Read> PythonJson<R> {
     }
 
     fn next(&mut self) -> io::Result<Option<u8>> {
+        if self.taken.get() == 0 {
+            self.skip_mark()?;
+        }
         if let Some(byte) = self.waiting.pop() {
             return Ok(Some(byte));
         }
@@ -71,6 +78,22 @@ impl<R: Read> PythonJson<R> {
         Ok(Some(byte))
     }
 
+    /// Skips a byte order mark. Other bytes wait; none of them can begin a text or a word.
+    fn skip_mark(&mut self) -> io::Result<()> {
+        let mut begin = Vec::new();
+        for expected in MARK {
+            // Only looked at, unless all before it was a mark: most files have none.
+            if !self.fill()? || self.peek() != Some(expected) {
+                break;
+            }
+            begin.extend(self.read_one()?);
+        }
+        if begin.len() < MARK.len() {
+            self.waiting.extend(begin.iter().rev());
+        }
+        Ok(())
+    }
+
     fn begin_word(&mut self, read: &[u8]) -> u8 {
         self.state = State::InWord;
         self.waiting.extend(read.iter().rev());
@@ -78,17 +101,30 @@ impl<R: Read> PythonJson<R> {
     }
 
     fn read_one(&mut self) -> io::Result<Option<u8>> {
+        if !self.fill()? {
+            return Ok(None);
+        }
+        let byte = self.peek();
+        self.unread.next();
+        self.taken.set(self.taken.get().saturating_add(1));
+        Ok(byte)
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.buffer.get(self.unread.start).copied()
+    }
+
+    /// Reads on if the buffer is used up. Returns false at the end.
+    fn fill(&mut self) -> io::Result<bool> {
         while self.unread.is_empty() {
             match self.reader.read(&mut self.buffer) {
-                Ok(0) => return Ok(None),
+                Ok(0) => return Ok(false),
                 Ok(bytes) => self.unread = 0..bytes,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        let byte = self.unread.next().and_then(|at| self.buffer.get(at)).copied();
-        self.taken.set(self.taken.get().saturating_add(1));
-        Ok(byte)
+        Ok(true)
     }
 }
 
@@ -126,6 +162,19 @@ mod tests {
             let mut found = String::new();
             PythonJson::new(written.as_bytes(), Rc::default()).read_to_string(&mut found).unwrap();
             assert_eq!(found, read);
+        }
+    }
+
+    #[test]
+    fn a_mark_at_the_beginning_is_skipped_and_counted() {
+        let read = |bytes: &[u8]| {
+            let (taken, mut found) = (Rc::<Cell<u64>>::default(), Vec::new());
+            PythonJson::new(bytes, Rc::clone(&taken)).read_to_end(&mut found).unwrap();
+            (found, taken.get())
+        };
+        assert_eq!(read(b"\xef\xbb\xbfNaN"), (b"\"NaN\"".to_vec(), 6));
+        for other in [b"\xef\xbbx".as_slice(), b"\xef", b"", b"{\"\xef\xbb\xbf\": 1}"] {
+            assert_eq!(read(other), (other.to_vec(), other.len() as u64));
         }
     }
 }

@@ -83,6 +83,26 @@ fn a_file_is_in_the_read_tables_and_a_second_import_adds_nothing() {
 }
 
 #[test]
+fn a_byte_order_mark_before_a_file_says_nothing() {
+    let lines = [("codex", "agents/codex.jsonl"), ("claude-code", "agents/claude-code.jsonl")];
+    for (format, file) in FILES.iter().map(|(format, file, _)| (*format, *file)).chain(lines) {
+        let place = Place::new();
+        let content = std::fs::read(fixture(file)).unwrap();
+        let marked = place.folder.path().join("run.json");
+        std::fs::write(&marked, [b"\xef\xbb\xbf".as_slice(), &content].concat()).unwrap();
+        let first = report(&place.import(format, &marked, &[]));
+        // Under the same name, so that both make the same ids.
+        std::fs::write(&marked, content).unwrap();
+        let second = report(&place.import(format, &marked, &[]));
+        assert_eq!(
+            (&second["appended"], &second["already_recorded"]),
+            (&0.into(), &first["appended"]),
+            "{format}"
+        );
+    }
+}
+
+#[test]
 fn a_session_has_the_first_message_of_a_user_as_input() {
     for (format, file, _) in FILES {
         let place = Place::new();
