@@ -169,7 +169,9 @@ impl Event<'_> {
 
     fn value(&self, target: Target, spec: ValueSpec) -> Result<Value, Reason> {
         let table = match spec {
-            ValueSpec::Path(path) => TableSpec { path: Some(OneOrMore(vec![path])), ..TableSpec::default() },
+            ValueSpec::Path(path) => {
+                TableSpec { path: Some(OneOrMore(vec![OneOrMore(vec![path])])), ..TableSpec::default() }
+            }
             ValueSpec::Table(table) => *table,
         };
         match (&table.path, &table.value, table.members.is_some()) {
@@ -223,9 +225,15 @@ impl Event<'_> {
     fn found(&self, target: Target, spec: TableSpec) -> Result<Found, Reason> {
         let TableSpec { path, all, read_as, time, words, prefix, default, .. } = spec;
         let paths = path.map_or_else(Vec::new, |paths| paths.0);
-        let paths = paths.iter().map(|path| self.path(path)).collect::<Result<Vec<_>, _>>()?;
-        if paths.is_empty() {
+        let paths =
+            paths.iter().map(|sum| sum.0.iter().map(|path| self.path(path)).collect::<Result<_, _>>());
+        let paths = paths.collect::<Result<Vec<Vec<Path>>, _>>()?;
+        if paths.is_empty() || paths.iter().any(Vec::is_empty) {
             return Err("`path` is an empty list".to_owned());
+        }
+        let has_sum = paths.iter().any(|sum| sum.len() > 1);
+        if has_sum && !matches!(target, Target::Form(Form::Number)) {
+            return Err("is not a number, and cannot have a sum of paths".to_owned());
         }
         let target = match (target, time) {
             (Target::Time(_), Some(unit)) => Target::Time(unit),
@@ -254,6 +262,10 @@ impl Event<'_> {
             (
                 words.is_some() && read_as.is_some(),
                 "cannot have `words` and `as`: a word is the value itself",
+            ),
+            (
+                has_sum && (words.is_some() || read_as.is_some()),
+                "cannot have `words` or `as`: a sum is made of whole numbers",
             ),
             (all && prefix.is_some(), "cannot have `all` and `prefix`: a list has no text to put it before"),
             (

@@ -77,7 +77,13 @@ impl Found {
         roots: Roots<'_, '_>,
         taken: &mut Vec<usize>,
     ) -> Result<Option<String>, (Option<String>, String)> {
-        for path in &self.paths {
+        for paths in &self.paths {
+            let [path] = paths.as_slice() else {
+                match sum(paths, roots, taken)? {
+                    Some(sum) => return Ok(Some(sum)),
+                    None => continue,
+                }
+            };
             let nodes = roots.find(path);
             let at_path = |reason| (Some(format!("`{}`", path.text())), reason);
             if self.number == Number::All && !nodes.is_empty() {
@@ -160,6 +166,31 @@ impl Found {
             _ => Ok(Converted::whole(node.raw())),
         }
     }
+}
+
+/// The sum of the whole numbers that paths lead to. None if there is no number.
+fn sum(
+    paths: &[super::path::Path],
+    roots: Roots<'_, '_>,
+    taken: &mut Vec<usize>,
+) -> Result<Option<String>, (Option<String>, String)> {
+    let mut sum: Option<u64> = None;
+    for path in paths {
+        for node in roots.find(path) {
+            taken.push(node.place());
+            if node.is_null() {
+                continue;
+            }
+            let number = match node.content() {
+                Content::Number => node.raw().parse::<u64>().ok(),
+                _ => None,
+            };
+            let with = number.and_then(|number| sum.unwrap_or(0).checked_add(number));
+            let reason = || format!("`{}` is not a whole number that can be added", shown(node));
+            sum = Some(with.ok_or_else(|| (Some(format!("`{}`", path.text())), reason()))?);
+        }
+    }
+    Ok(sum.map(|sum| sum.to_string()))
 }
 
 /// The value that a map has for a value of the record.

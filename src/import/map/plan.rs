@@ -114,8 +114,8 @@ pub(super) enum Value {
 
 #[derive(Clone, Debug)]
 pub(super) struct Found {
-    /// The first that leads to a value counts.
-    pub(super) paths: Vec<Path>,
+    /// The first that leads to a value counts. Of several paths in one, the numbers are added.
+    pub(super) paths: Vec<Vec<Path>>,
     pub(super) number: Number,
     pub(super) target: Target,
     pub(super) read_as: Option<ReadAs>,
@@ -168,7 +168,7 @@ impl Value {
 impl Found {
     /// The paths, as the map has them.
     pub(super) fn paths_text(&self) -> String {
-        let paths: Vec<&str> = self.paths.iter().map(Path::text).collect();
+        let paths: Vec<&str> = self.paths.iter().flatten().map(Path::text).collect();
         format!("`{}`", paths.join("`, `"))
     }
 }

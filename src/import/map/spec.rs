@@ -73,7 +73,8 @@ pub(super) enum ValueSpec {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TableSpec {
-    pub(super) path: Option<OneOrMore<String>>,
+    /// The first that leads to a value counts. A list of paths counts as one, whose value is the sum.
+    pub(super) path: Option<OneOrMore<OneOrMore<String>>>,
     pub(super) value: Option<toml::Value>,
     pub(super) members: Option<BTreeMap<String, ValueSpec>>,
     #[serde(default)]

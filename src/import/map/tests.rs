@@ -71,6 +71,32 @@ fn one_record_makes_several_events_and_keeps_what_no_path_took() {
 }
 
 #[test]
+fn a_list_of_paths_within_a_list_is_a_sum_of_whole_numbers() {
+    let text = r#"
+        [[event]]
+        type = "step.ended"
+        fields.session = "$.s"
+        fields.step = "$.s"
+        fields.status = { value = "ok" }
+        fields.tokens_input = { path = [["$.in", "$.cached", "$.more[*]"], "$.all"] }
+    "#;
+    for (record, tokens) in [
+        (r#"{"s": "s", "in": 3, "cached": 4, "more": [5, 6], "all": 1}"#, Some(18)),
+        (r#"{"s": "s", "in": null, "cached": 4}"#, Some(4)),
+        (r#"{"s": "s", "in": null, "all": 9}"#, Some(9)),
+        (r#"{"s": "s"}"#, None),
+    ] {
+        let line = events(text, &[record]).remove(0);
+        let expected = tokens.map_or(String::new(), |tokens| format!("\"tokens_input\":{tokens}"));
+        assert!(line.contains(&expected) && line.contains("tokens_input") == tokens.is_some(), "{line}");
+    }
+    for value in ["1.5", "-1", "\"1\"", "18446744073709551615"] {
+        let found = failure(text, &format!(r#"{{"s": "s", "cached": 1, "in": {value}}}"#));
+        assert!(found.contains("is not a whole number that can be added"), "{found}");
+    }
+}
+
+#[test]
 fn ids_come_from_the_source_and_the_position_or_the_key() {
     let text = r#"
         [[event]]
