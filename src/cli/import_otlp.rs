@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::bar::Bar;
 use super::ending;
 use super::feed::{Counts, OnBad};
-use super::import::{INTERRUPTED, Input};
+use super::import_input::{INTERRUPTED, Input};
 use super::interrupt::Interrupt;
 use super::log_file::LogFile;
 use super::out::Out;

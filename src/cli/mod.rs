@@ -33,6 +33,7 @@ mod info;
 mod map_file;
 mod record;
 mod copy;
+mod import_input;
 mod import_otlp;
 mod import;
 mod redact;

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
@@ -66,11 +67,16 @@ fn bad_lines_alone_do_not_keep_a_signal_waiting() {
     let mut child = import(folder.path(), &["codex", "/dev/stdin", "--skip-bad"], Stdio::piped());
     let mut pipe = child.stdin.take().unwrap();
     let mut errors = child.stderr.take().unwrap();
-    let writer = std::thread::spawn(move || while pipe.write_all(&b"bad\n".repeat(1_000)).is_ok() {});
-    let reader = std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
-    end(child);
-    writer.join().unwrap();
-    reader.join().unwrap().unwrap();
+    // Both threads end with the program.
+    std::thread::scope(|scope| {
+        Builder::new()
+            .spawn_scoped(scope, move || while pipe.write_all(&b"bad\n".repeat(1_000)).is_ok() {})
+            .unwrap();
+        Builder::new()
+            .spawn_scoped(scope, move || std::io::copy(&mut errors, &mut std::io::sink()).unwrap())
+            .unwrap();
+        end(child);
+    });
 }
 
 #[test]
