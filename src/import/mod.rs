@@ -7,6 +7,8 @@
 //!   same drafts with the same ids, and so adds nothing. A renamed file is another source, unless it is given its old
 //!   name. The files of coding agents have ids of their own, for the session and its records. Their drafts have ids
 //!   from these, whatever the file is called.
+//! - What changes in a source, such as a status or a score, is in no event of a beginning. It is in events that are
+//!   handed over as changeable: the sink gives a later state the next of the event's ids.
 //! - Fields that have no place in an event go to its `attributes`; nothing is truncated, except what every decision of an answer
 //!   repeats: its options and its rationale have bounds, and the event says how much is left out.
 //! - Facts that a source lacks are absent. No time is invented: events of a source without times have no `at`.
