@@ -53,6 +53,7 @@ mod test_support;
 pub use atif::atif;
 pub use claude_code::claude_code;
 pub use codex::codex;
+#[cfg(feature = "cli")]
 pub(crate) use emit::fits;
 pub use emit::{Change, Handed, Sink, later_id};
 pub use error::{ImportError, Location, SinkError, SourceError};
