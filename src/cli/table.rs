@@ -183,7 +183,6 @@ impl Table {
 
     /// Lays the table out. Without a width, lines have no end.
     pub(crate) fn print(&self, width: Option<usize>, arrangement: Arrangement) -> Printed {
-        let all = (0..self.columns.len()).collect();
         match (width, arrangement) {
             (None, Arrangement::Fitting) => {
                 let widths = self.columns.iter().enumerate().map(|(index, _)| (index, self.widest(index)));
@@ -198,12 +197,10 @@ impl Table {
                         let left_out = left_out.map(|(_, column)| column.head.clone()).collect();
                         Printed { lines: self.lines(&widths), left_out }
                     }
-                    None => Printed { lines: self.records(&all, Some(width)), left_out: Vec::new() },
+                    None => Printed { lines: self.records(Some(width)), left_out: Vec::new() },
                 }
             }
-            (width, Arrangement::Records) => {
-                Printed { lines: self.records(&all, width), left_out: Vec::new() }
-            }
+            (width, Arrangement::Records) => Printed { lines: self.records(width), left_out: Vec::new() },
         }
     }
 
@@ -324,22 +321,15 @@ impl Table {
     }
 
     /// Each row as a record: a line with its number, and a line for each column that has a value.
-    fn records(&self, shown: &Vec<usize>, width: Option<usize>) -> Vec<Line> {
-        let heads = shown.iter().filter_map(|index| self.columns.get(*index));
-        let names = heads.map(|column| display_width(&column.head)).max().unwrap_or(0);
+    fn records(&self, width: Option<usize>) -> Vec<Line> {
+        let names = self.columns.iter().map(|column| display_width(&column.head)).max().unwrap_or(0);
         let half = width.map_or(usize::MAX, |width| width / 2);
         let names = names.min(NAME_WIDTH_MAX).min(half.saturating_sub(GAP)).max(1);
         let values = width.map(|width| width.saturating_sub(names + GAP).max(1));
         let mut lines = Vec::new();
         for (number, row) in self.rows.iter().enumerate() {
             lines.push(vec![Piece::head(rule(number + 1, width))]);
-            for index in shown {
-                let (Some(cell), Some(column)) = (row.get(*index), self.columns.get(*index)) else {
-                    continue;
-                };
-                if cell.text.is_empty() {
-                    continue;
-                }
+            for (column, cell) in self.columns.iter().zip(row).filter(|(_, cell)| !cell.text.is_empty()) {
                 let parts = match values {
                     Some(values) => folded(&cell.text, values, Overflow::Wrap),
                     None => vec![cell.text.clone()],
