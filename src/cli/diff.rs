@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::log_file::LogFile;
 use super::out::{BOLD, DIM, Out, style_of};
-use super::table::{Arrangement, Cell, Column, RECORDS, Table};
+use super::table::{Arrangement, Cell, Column, RECORDS, Table, wrapping};
 use super::verdict::Verdict;
 use super::{show, text};
 
@@ -139,7 +139,7 @@ fn divergence(diff: &SessionDiff, index: usize, reader: &Reader, out: &mut Out) 
             let label = format!("  {:<13}", format!("{side} {name}"));
             let indent = " ".repeat(label.len());
             let width = out.text_width();
-            let options = textwrap::Options::new(width).initial_indent(&label).subsequent_indent(&indent);
+            let options = wrapping(width).initial_indent(&label).subsequent_indent(&indent);
             for line in textwrap::wrap(&text::line(&said), options) {
                 out.line(&line)?;
             }

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::stdout::Output;
-use super::table::{Arrangement, Cell, PieceStyle, Table};
+use super::table::{Arrangement, Cell, PieceStyle, Table, wrapping};
 use super::text;
 
 /// Width of lines of text if the terminal is wider, or there is none.
@@ -66,6 +66,15 @@ impl Out {
     pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
         self.writer.write_all(line.as_bytes())?;
         self.writer.write_all(b"\n")
+    }
+
+    /// Prints a line of text, on a terminal in as many lines as it takes. The further ones are indented by `indent`
+    /// blanks. Words are broken only if they are wider than the terminal.
+    pub(crate) fn folded(&mut self, line: &str, indent: usize) -> io::Result<()> {
+        let Some(width) = self.width else { return self.line(line) };
+        let blanks = " ".repeat(indent.min(width / 2));
+        let options = wrapping(width).subsequent_indent(&blanks);
+        textwrap::wrap(line, options).iter().try_for_each(|line| self.line(line))
     }
 
     /// Prints a value as a line of JSON.

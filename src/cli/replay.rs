@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
         let event = event(&replay, seq)?;
         let since_start = pace.wait(&event, out)?;
         let line = event_line::line(&event, &since_start, None, out);
-        out.line(&line)?;
+        out.folded(&line, 4)?;
         last = Some(seq);
         if args.step && !step(&replay, seq, out)? {
             break;

@@ -108,14 +108,14 @@ fn print(hits: &[Hit], out: &mut Out) -> io::Result<()> {
         if let Some(time) = hit.recorded_at.map(shown) {
             head += &format!("  {}", out.paint(DIM, &time));
         }
-        out.line(&head)?;
+        out.folded(&head, 4)?;
         let mut snippet = String::new();
         for fragment in &hit.snippet {
             // `line` would drop the blanks at the ends of a fragment.
             let shown = text::block(&fragment.text).replace(['\n', '\t'], " ");
             snippet += &if fragment.matches { out.paint(FOUND, &shown) } else { shown };
         }
-        out.line(&format!("    {}", snippet.trim()))?;
+        out.folded(&format!("    {}", snippet.trim()), 4)?;
     }
     Ok(())
 }

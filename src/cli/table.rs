@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use anstyle::AnsiColor;
 use textwrap::core::display_width;
-use textwrap::{Options, WrapAlgorithm};
+use textwrap::{Options, WordSplitter, WrapAlgorithm};
 
 use super::text;
 
@@ -353,16 +353,20 @@ fn rule(number: usize, width: Option<usize>) -> String {
     cut(&line, width.unwrap_or(usize::MAX))
 }
 
+/// How texts are wrapped: at blanks alone, because ids have hyphens. A word is broken only if it is wider than the line.
+pub(super) fn wrapping(width: usize) -> Options<'static> {
+    // The other algorithm would rather overrun a line than leave one short.
+    Options::new(width.max(1))
+        .wrap_algorithm(WrapAlgorithm::FirstFit)
+        .word_splitter(WordSplitter::NoHyphenation)
+}
+
 /// The lines of a cell in its column.
 fn folded(content: &str, width: usize, overflow: Overflow) -> Vec<String> {
     match overflow {
         Overflow::Never => vec![content.to_owned()],
         Overflow::Cut => vec![cut(content, width)],
-        // The other algorithm would rather overrun a line than leave one short.
-        Overflow::Wrap => {
-            let options = Options::new(width.max(1)).wrap_algorithm(WrapAlgorithm::FirstFit);
-            textwrap::wrap(content, options).into_iter().map(Into::into).collect()
-        }
+        Overflow::Wrap => textwrap::wrap(content, wrapping(width)).into_iter().map(Into::into).collect(),
     }
 }
 

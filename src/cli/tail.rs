@@ -104,5 +104,5 @@ fn print(event: &Recorded, out: &mut Out) -> std::io::Result<()> {
     }
     let when = time::shown(event.occurred_at.unwrap_or(event.recorded_at));
     let line = event_line::line(event, &when, event.session.as_ref().map(|session| session.as_str()), out);
-    out.line(&line)
+    out.folded(&line, 4)
 }
