@@ -2571,8 +2571,8 @@ def remark_lines(verdict: LogVerdict) -> List[str]:
     gaps = chain.coverage_gaps()
     for gap in gaps[:MOST_REMARKS]:
         lines.append(
-            f"incomplete: {shown(', '.join(gap['sources']))} announced {gap['announced']} events {gap['kind']} of session "
-            f"{shown(gap['session_id'])}, and {gap['recorded']} are recorded"
+            f"incomplete: {shown(', '.join(gap['sources']))} announced {counted(gap['announced'], 'event')} of type "
+            f"{gap['kind']} in session {shown(gap['session_id'])}, and {gap['recorded']} of them are recorded"
         )
     if len(gaps) > MOST_REMARKS:
         lines.append(f"  and {len(gaps) - MOST_REMARKS} more such gaps, which --json lists")

@@ -49,8 +49,11 @@ impl Page<'_> {
         }
         for gap in &self.record.coverage_gaps {
             let said = format!(
-                "{} announced {} events `{}`, and {} are recorded",
-                gap.sources, gap.announced, gap.kind, gap.recorded
+                "{} announced {} of type `{}`, and {} of them are recorded",
+                gap.sources,
+                crate::cli::record::events(gap.announced),
+                gap.kind,
+                gap.recorded
             );
             self.text(2, "incomplete", Some(&said))?;
         }

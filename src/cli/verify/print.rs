@@ -358,8 +358,12 @@ fn complete(report: &Report, out: &mut Out) -> anyhow::Result<()> {
             others => format!(", and {others} more such gaps"),
         };
         said.push(format!(
-            "{} announced {} events `{}` of session {}, and {} are recorded{others}",
-            gap.sources, gap.announced, gap.kind, gap.session_id, gap.recorded
+            "{} announced {} of type `{}` in session {}, and {} of them are recorded{others}",
+            gap.sources,
+            events(gap.announced),
+            gap.kind,
+            gap.session_id,
+            gap.recorded
         ));
     }
     // A reason that all tables share is printed once.
