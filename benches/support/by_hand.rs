@@ -192,11 +192,11 @@ impl<'a> Row<'a> {
         match self.event {
             Event::SessionStarted(e) => Row::execute(
                 tx,
-                "INSERT INTO annals_sessions (id, profile, status, started_at, input_text, input_hash, source, labels,
+                "INSERT INTO annals_sessions (id, profile, own_status, started_at, input_text, input_hash, source, labels,
                      attributes, event_count, step_count, error_count, decision_count, finding_count,
-                     redacted_count, start_count, erased_end_count, first_recorded_at, last_recorded_at, first_seq,
-                     last_seq)
-                 VALUES (?1, ?2, 'running', ?3, ?4, ?5, ?6, ?7, ?8, 1, 0, 0, 0, 0, 0, 1, 0, ?9, ?9, ?10, ?10)",
+                     redacted_count, start_count, erased_end_count, below_count, first_recorded_at, last_recorded_at,
+                     first_seq, last_seq)
+                 VALUES (?1, ?2, 'running', ?3, ?4, ?5, ?6, ?7, ?8, 1, 0, 0, 0, 0, 0, 1, 0, 0, ?9, ?9, ?10, ?10)",
                 params![
                     session,
                     e.profile,
@@ -304,9 +304,9 @@ impl<'a> Row<'a> {
                 Row::execute(
                     tx,
                     "INSERT INTO annals_findings (id, session_id, category, pattern_type, severity, outcome, status,
-                         title, description, plain_english, evidence_text, raised_at, first_recorded_at,
-                         last_recorded_at, first_seq, last_seq)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'open', ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?13)",
+                         is_repeated, title, description, plain_english, evidence_text, raised_at,
+                         first_recorded_at, last_recorded_at, first_seq, last_seq)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'open', 0, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?13)",
                     params![
                         e.finding.as_str(),
                         session,
@@ -327,7 +327,7 @@ impl<'a> Row<'a> {
             }
             Event::SessionEnded(e) => Row::execute(
                 tx,
-                "UPDATE annals_sessions SET status = ?1, ended_at = ?2, scores = ?3, summary_text = ?4,
+                "UPDATE annals_sessions SET own_status = ?1, ended_at = ?2, scores = ?3, summary_text = ?4,
                      attributes = json_patch(coalesce(attributes, '{}'), ?5),
                      duration_us = ?6 - (unixepoch(started_at, 'subsec') * 1000000),
                      event_count = event_count + 1, last_recorded_at = ?7, last_seq = ?8
