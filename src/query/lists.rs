@@ -103,9 +103,9 @@ impl ListFilter {
 
     /// Keeps only rows of steps of this module, if one is given.
     pub(crate) fn of_module(mut self, module: Option<String>) -> ListFilter {
-        let of_module =
-            "EXISTS (SELECT 1 FROM annals_steps AS s WHERE s.session_id = +session_id AND s.id = +step_id
-          AND s.module = ?)";
+        // Qualified, because steps have a column `session_id` as well.
+        let of_module = "EXISTS (SELECT 1 FROM annals_steps AS s WHERE s.session_id = listed.session_id
+          AND s.id = listed.step_id AND s.module = ?)";
         self.conditions.extend(module.map(|module| (of_module.to_owned(), module.into())));
         self
     }
@@ -216,7 +216,7 @@ impl<R: Listed> Walk<'_, R> {
         let same: Vec<_> = key.iter().map(|column| format!("{column} = key_{column}")).collect();
         let sql = format!(
             "SELECT {}, place_order, place_row
-             FROM (SELECT {order} AS place_order, rowid AS place_row, {} FROM {rows} WHERE {})
+             FROM (SELECT {order} AS place_order, rowid AS place_row, {} FROM {rows} AS listed WHERE {})
              CROSS JOIN {} ON {} ORDER BY place_order {sort}, place_row {sort}",
             R::columns(self.connection)?,
             keys.join(", "),

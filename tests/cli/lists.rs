@@ -12,6 +12,8 @@ const EVENTS: &str = r#"{"type":"session.started","session":"s-1"}
 {"type":"finding.raised","session":"s-1","step":"1","finding":"f-1","severity":"critical","category":"liability","title":"No cap"}
 {"type":"session.ended","session":"s-1","status":"completed"}
 {"type":"session.started","session":"s-2"}
+{"type":"step.started","session":"s-2","step":"1","module":"other"}
+{"type":"decision.made","session":"s-2","step":"1","decision":"elsewhere","options_considered":["x"]}
 {"type":"decision.made","session":"s-2","decision":"only","chosen_option":"a"}
 {"type":"finding.raised","session":"s-2","finding":"f-2","severity":"low","description":"a typo"}
 {"type":"finding.updated","session":"s-2","finding":"f-2","status":"dismissed"}
@@ -26,7 +28,7 @@ fn ids(log: &Log, command: &str, filters: &[&str]) -> Vec<String> {
 #[test]
 fn decisions_are_listed_newest_first_and_in_the_order_of_a_session() {
     let log = Log::with(EVENTS);
-    assert_eq!(ids(&log, "decisions", &[]), ["only", "unrated", "several", "clear", "close"]);
+    assert_eq!(ids(&log, "decisions", &[]), ["only", "elsewhere", "unrated", "several", "clear", "close"]);
     assert_eq!(ids(&log, "decisions", &["--session", "s-1"]), ["close", "clear", "several", "unrated"]);
 }
 
@@ -34,12 +36,14 @@ fn decisions_are_listed_newest_first_and_in_the_order_of_a_session() {
 fn decisions_are_found_by_what_they_are() {
     let log = Log::with(EVENTS);
     for (filter, value, found) in [
+        // A step with the same id in another session has another module.
         ("--module", "router", &["close"][..]),
+        ("--module", "other", &["elsewhere"]),
         ("--chosen", "a", &["only", "unrated", "several"]),
         ("--chosen", "b", &["several"]),
         ("--type", "route", &["close"]),
         ("--actor", "planner", &["clear"]),
-        ("--step", "1", &["close"]),
+        ("--step", "1", &["elsewhere", "close"]),
         ("--max-confidence", "0.9", &["clear"]),
     ] {
         assert_eq!(ids(&log, "decisions", &[filter, value]), found, "{filter} {value}");
@@ -104,7 +108,7 @@ fn pages_of_a_list_follow_each_other_and_have_every_row_once() {
             None => break,
         }
     }
-    assert_eq!(all, ["only", "unrated", "several", "clear", "close"]);
+    assert_eq!(all, ["only", "elsewhere", "unrated", "several", "clear", "close"]);
     log.annals(&["decisions", "--after", "x"])
         .assert()
         .code(2)
