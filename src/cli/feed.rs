@@ -155,10 +155,14 @@ impl<'p, P: Clone> Feed<'p, P> {
                 },
             });
         }
-        self.pending_events = self.pending_events.saturating_add(answers.len());
-        self.pending_bytes = self.pending_bytes.saturating_add(bytes);
-        self.pending.push_back(Pending { place, bytes, answers, states });
+        self.wait_for(Pending { place, bytes, answers, states });
         Ok(())
+    }
+
+    fn wait_for(&mut self, pending: Pending<P>) {
+        self.pending_events = self.pending_events.saturating_add(pending.answers.len());
+        self.pending_bytes = self.pending_bytes.saturating_add(pending.bytes);
+        self.pending.push_back(pending);
     }
 
     fn read_oldest(&mut self, refused: &mut dyn FnMut(Refusal<P>)) {
@@ -188,11 +192,12 @@ impl<'p, P: Clone> Feed<'p, P> {
                 }
             }
         }
-        if let (Some(first), Some(states)) = (later, states) {
+        // A conflict comes from a log that is open.
+        if let (Some(first), Some(states), Some(log)) = (later, states, &self.log) {
             let states = states.later(first);
             // The order counts: an end that is recorded before a later start would not be the last word.
-            // The log is open, so nothing can fail that is not in the answers.
-            let _ = self.append(place, bytes, states.to_send(), Some(states));
+            let answers = states.to_send().into_iter().map(|draft| log.append(draft)).collect();
+            self.wait_for(Pending { place, bytes, answers, states: Some(states) });
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use rusqlite::Connection;
 
-/// How alike a name must be to one that is meant, from 0 to 1.
+/// The likeness that a name must have to one that is meant, from 0 to 1.
 const ALIKE: f64 = 0.75;
 
 /// Words of other programs, and the command that does the same here.

@@ -353,7 +353,7 @@ fn rule(number: usize, width: Option<usize>) -> String {
     cut(&line, width.unwrap_or(usize::MAX))
 }
 
-/// How texts are wrapped: at blanks alone, because ids have hyphens. A word is broken only if it is wider than the line.
+/// The way in which texts are wrapped: at blanks alone, because ids have hyphens. A word is broken only if it is wider than the line.
 pub(super) fn wrapping(width: usize) -> Options<'static> {
     // The other algorithm would rather overrun a line than leave one short.
     Options::new(width.max(1))

@@ -70,7 +70,7 @@ fn bytes_of(options: &[ConsideredOption]) -> usize {
     size_of_val(options) + options.iter().map(texts).sum::<usize>()
 }
 
-/// Whether a source repeats calls that another source made.
+/// The relation between a source's calls and those of other sources: it may repeat calls that another source made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeats {
     /// The model that made them.

@@ -218,7 +218,7 @@ fn decisions(connection: &Connection, session: &str) -> rusqlite::Result<Vec<Dif
 
 /// An item that can be aligned.
 trait Comparable {
-    /// What two items that do the same have in common.
+    /// The module and the kind, which two aligned items share.
     fn place(&self) -> (Option<&str>, Option<&str>);
     /// The input, if it is known.
     fn input(&self) -> Option<&str>;
@@ -282,7 +282,7 @@ fn align<T: Comparable>(first: Vec<T>, second: Vec<T>) -> Vec<Aligned<T>> {
 type Gap = (Range<usize>, Range<usize>);
 type Pair = (Option<usize>, Option<usize>);
 
-/// What two aligned items have in common, besides what they do.
+/// The property that two aligned items share, besides their module and kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     Input,

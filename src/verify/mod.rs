@@ -54,7 +54,7 @@ use crate::log::schema;
 use crate::log::still::Still;
 use crate::log::{self, OpenError, Reading};
 use crate::projection::tables::{PROJECTIONS, Projection, Stage, cursor};
-use crate::query::coverage;
+use crate::query::coverage::{self, CoverageGap};
 use crate::storage::StorageErrorKind;
 use error::{is_damage, projections};
 use given::Walked;
@@ -208,7 +208,11 @@ impl Verification<'_> {
             .map(|why| NotChecked { what: "agreement with earlier verifications".to_owned(), why });
         let events_lost = std::mem::take(&mut walk.lost).count(connection);
         let events_lost = or_damage(events_lost, "the count of lost events", &mut self.failures)?;
-        let completeness = completeness(connection, &walk, &tables, events_lost);
+        // Tables of another version may lack a column. That they were not checked is said already.
+        let are_checked = tables.iter().all(|table| table.why_not().is_none());
+        let gaps = if are_checked { coverage_gaps(connection) } else { Ok(Default::default()) };
+        let gaps = or_damage(gaps, "the events that programs announced", &mut self.failures)?;
+        let completeness = completeness(connection, &walk, &tables, events_lost, gaps);
         let rows_read = walk.rows_read + past.rows_read;
         let (redactions, redactions_left_out) = listed_redactions(walk.redactions);
         let (foreign_objects, foreign_objects_left_out) = listed(foreign_objects, LISTED_MAX);
@@ -510,6 +514,7 @@ fn completeness(
     walk: &Walk,
     tables: &[TablesChecked],
     events_lost: u64,
+    (coverage_gaps, coverage_gaps_left_out): (Vec<CoverageGap>, u64),
 ) -> Completeness {
     // A table that cannot be read is among the failures already.
     let sessions_open = connection
@@ -525,15 +530,6 @@ fn completeness(
         .map(|table| table.projection.clone())
         .collect();
     let skips = walk.skips.len() as u64;
-    let (mut coverage_gaps, mut coverage_gaps_left_out) = (Vec::new(), 0);
-    // Tables that cannot be read, or that somebody changed, are among the failures already.
-    let _: rusqlite::Result<()> = coverage::gaps(connection, coverage::Of::All, |gap| {
-        match coverage_gaps.len() {
-            LISTED_MAX => coverage_gaps_left_out += 1,
-            _ => coverage_gaps.push(gap),
-        }
-        Ok(())
-    });
     let is_complete = events_lost == 0
         && sessions_open == 0
         && skips == 0
@@ -548,4 +544,17 @@ fn completeness(
         coverage_gaps,
         coverage_gaps_left_out,
     }
+}
+
+/// The first gaps of coverage, and the number of the others.
+fn coverage_gaps(connection: &Connection) -> rusqlite::Result<(Vec<CoverageGap>, u64)> {
+    let (mut gaps, mut left_out) = (Vec::new(), 0);
+    coverage::gaps(connection, coverage::Of::All, |gap| {
+        match gaps.len() {
+            LISTED_MAX => left_out += 1,
+            _ => gaps.push(gap),
+        }
+        Ok::<_, rusqlite::Error>(())
+    })?;
+    Ok((gaps, left_out))
 }

@@ -50,7 +50,7 @@ pub(super) struct Log {
     latest: Latest,
 }
 
-/// What the log says of the course of the evaluation. It changes until the evaluation ends, and when it is scored again.
+/// The log's account of the course of the evaluation. It changes until the evaluation ends, and when it is scored again.
 enum Latest {
     Running(Attributes),
     Ended(Box<End>),
